@@ -1,0 +1,27 @@
+# Each target calls tools/run.py, which makes .venv first. Without make: python tools/run.py course, and so on.
+# Another Python: make course PYTHON=python3.13. Some notebooks only: make course only="03 04".
+
+ifeq ($(OS),Windows_NT)
+PYTHON ?= python
+else
+PYTHON ?= python3
+endif
+
+.PHONY: help setup course test lab notebooks clean
+
+help:
+	@echo "make course      execute the notebooks into build/course, training their models (only=\"03 04\": some of them)"
+	@echo "make test        static checks, unit tests, and nbval over every notebook"
+	@echo "make lab         open the notebooks in JupyterLab"
+	@echo "make notebooks   execute the notebooks in place and store their outputs (only=\"03 04\": some of them)"
+	@echo "make setup       only make .venv; every command above does that first"
+	@echo "make clean       remove what was built; .venv stays"
+
+setup test lab:
+	@$(PYTHON) tools/run.py $@
+
+course notebooks:
+	@$(PYTHON) tools/run.py $@ $(only)
+
+clean:
+	rm -rf build dist .hypothesis .pytest_cache .ruff_cache

@@ -1,0 +1,120 @@
+import math
+
+import pytest
+import torch
+from scipy import stats
+
+import vaelib as vl
+
+
+def images(batch: int = 3) -> torch.Tensor:
+    torch.manual_seed(1)
+    return torch.rand(batch, 1, 4, 4)
+
+
+@pytest.mark.parametrize("scale", [None, 0.3, "shared"])
+def test_gaussian_log_prob_is_the_sum_over_dimensions(scale):
+    gaussian = vl.Gaussian(16, (2, 3), hidden=(5,), scale=scale).double()
+    y = torch.randn(3, 2, 3, dtype=torch.float64)
+    p = gaussian(images().double())
+    assert p.event_shape == (2, 3)
+    assert p.batch_shape == (3,)
+    want = stats.norm(p.mean.detach(), p.stddev.detach()).logpdf(y).sum((1, 2))
+    # Both sides add six float64 numbers of size about 1.
+    assert torch.allclose(p.log_prob(y), torch.from_numpy(want), atol=1e-12)
+    assert not torch.allclose(p.log_prob(y), torch.from_numpy(want) / 6, atol=1e-3)  # E1: the mean is another number
+
+
+def test_bernoulli_log_prob_is_the_sum_over_pixels():
+    bernoulli = vl.Bernoulli(16, (1, 4, 4), hidden=()).double()
+    x = torch.bernoulli(images()).double()
+    p = bernoulli(images().double())
+    want = stats.bernoulli(p.mean.detach()).logpmf(x).sum((1, 2, 3))
+    assert torch.allclose(p.log_prob(x), torch.from_numpy(want), atol=1e-12)
+
+
+def test_bernoulli_starts_from_the_mean_of_the_data():
+    mean = torch.linspace(0, 1, 16).reshape(1, 4, 4)
+    bernoulli = vl.Bernoulli(3, (1, 4, 4), hidden=(5,), mean=mean)
+    torch.nn.init.zeros_(bernoulli.heads[0].weight)
+    assert torch.allclose(bernoulli(torch.zeros(2, 3)).mean, mean.clamp(0.001, 0.999).expand(2, 1, 4, 4), atol=1e-6)
+
+
+def test_images_are_flattened_and_leading_axes_kept():
+    gaussian = vl.Gaussian(16, 2)
+    assert gaussian(images()).batch_shape == (3,)
+    assert gaussian(torch.zeros(5, 3, 16)).batch_shape == (5, 3)
+
+
+def test_fixed_scale_is_the_standard_deviation_not_the_variance():
+    gaussian = vl.Gaussian(16, 2, scale=0.3)  # E24
+    assert torch.equal(gaussian(images()).stddev, torch.full((3, 2), 0.3))
+
+
+def test_shared_scale_is_learned():
+    gaussian = vl.Gaussian(16, 2, scale="shared")
+    gaussian(images()).log_prob(torch.zeros(3, 2)).sum().backward()
+    assert gaussian.log_scale.grad is not None
+    assert gaussian.log_scale.grad != 0
+
+
+def test_extreme_network_outputs_stay_finite():
+    gaussian = vl.Gaussian(16, 2, hidden=())
+    with torch.no_grad():
+        gaussian.heads[1].weight.fill_(1e4)
+        p = gaussian(images())
+        assert torch.isfinite(p.log_prob(torch.full((3, 2), 1e3))).all()
+        gaussian.heads[1].weight.fill_(-1e4)
+        assert torch.isfinite(gaussian(images()).log_prob(torch.full((3, 2), 1e3))).all()
+
+
+@pytest.mark.parametrize(
+    "distribution",
+    [vl.Gaussian(4, 2)(torch.zeros(3, 4)), vl.Bernoulli(4, 2)(torch.zeros(3, 4)), vl.StandardNormal(2)()],
+)
+def test_arguments_are_not_validated_in_the_hot_loop(distribution):
+    assert not distribution._validate_args
+    assert not distribution.base_dist._validate_args
+
+
+@pytest.mark.parametrize(("scale", "heads"), [(None, 2), (0.3, 1), ("shared", 1)])
+def test_there_is_one_head_per_parameter_and_a_layer_per_hidden_size(scale, heads):
+    gaussian = vl.Gaussian(16, (2, 3), hidden=(5, 1), scale=scale)
+    assert [layer.weight.shape for layer in gaussian.body[::2]] == [(5, 16), (1, 5)]
+    assert [head.weight.shape for head in gaussian.heads] == [(6, 1)] * heads
+
+
+def test_standard_normal_follows_the_dtype_of_its_module():
+    prior = vl.StandardNormal(3).double()
+    p = prior()
+    assert p.mean.dtype == torch.float64
+    assert p.log_prob(torch.zeros(3).double()).item() == pytest.approx(-1.5 * math.log(2 * math.pi), abs=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: vl.Gaussian(0, 2), "inputs is 0"),
+        (lambda: vl.Gaussian(16, 0), "event is 0"),
+        (lambda: vl.Gaussian(16, (1, -2)), "event is"),
+        (lambda: vl.Gaussian(16, ()), "event is"),
+        (lambda: vl.Gaussian(16, 2, hidden=200), "hidden is 200"),
+        (lambda: vl.Gaussian(16, 2, hidden=(200, 0)), "hidden is"),
+        (lambda: vl.Gaussian(16, 2, scale=-1.0), "scale is -1.0"),
+        (lambda: vl.Gaussian(16, 2, scale=0), "scale is 0"),
+        (lambda: vl.Gaussian(16, 2, scale=math.inf), "scale is inf"),
+        (lambda: vl.Gaussian(16, 2, scale=math.nan), "scale is nan"),
+        (lambda: vl.Gaussian(16, 2, scale="per-pixel"), "scale is 'per-pixel'"),
+        (lambda: vl.Bernoulli(16, 2, hidden=(1.5,)), "hidden is"),
+        (lambda: vl.Bernoulli(3, (1, 4, 4), mean=torch.zeros(16)), r"mean has shape \(16,\)"),
+        (lambda: vl.Bernoulli(3, 4, mean=torch.full((4,), -0.1)), r"pixel means in \[0, 1\]"),
+        (lambda: vl.Bernoulli(3, 4, mean=torch.full((4,), 1.1)), r"pixel means in \[0, 1\]"),
+        (lambda: vl.StandardNormal(0), "event is 0"),
+        (lambda: vl.Gaussian(16, 2)(torch.zeros(3, 5)), "Gaussian takes 16 numbers per example"),
+        (lambda: vl.Gaussian(16, 2)(torch.zeros(16)), "takes 16 numbers per example"),
+        (lambda: vl.Bernoulli(16, 2)(torch.zeros(3, 1, 5, 5)), "takes 16 numbers per example"),
+    ],
+)
+def test_bad_arguments_are_one_clear_error(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()

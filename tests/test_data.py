@@ -1,0 +1,211 @@
+import hashlib
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import vaelib
+from vaelib import cave, data
+
+DATASETS = Path(vaelib.__file__).parent / "datasets"
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    return data.load("mnist")
+
+
+@pytest.fixture(scope="module")
+def binarized():
+    return data.load("binarized_mnist")
+
+
+@pytest.fixture(scope="module")
+def omniglot():
+    return data.load("omniglot")
+
+
+@pytest.fixture(scope="module")
+def cave_shadows():
+    return data.load("cave")
+
+
+def idx_md5(array: np.ndarray) -> str:
+    """md5 of the original file format: two zero bytes, type 8, the number of axes, their sizes, the values."""
+    header = struct.pack(f">4B{array.ndim}i", 0, 0, 8, array.ndim, *array.shape)
+    return hashlib.md5(header + array.tobytes()).hexdigest()
+
+
+def text_sha256(bits: np.ndarray) -> str:
+    """sha256 of the original text format: 784 digits a line with single spaces between them."""
+    text = np.full((len(bits), 784, 2), ord(" "), dtype=np.uint8)
+    text[:, :, 0] = bits + ord("0")
+    text[:, -1, 1] = ord("\n")
+    return hashlib.sha256(text.data).hexdigest()
+
+
+def grey(images: torch.Tensor) -> np.ndarray:
+    """Back to the 256 grey levels: exact, for k / 255 * 255 is within half a level of k."""
+    return images.mul(255).round().to(torch.uint8).squeeze(1).numpy()
+
+
+def test_mnist_has_the_md5_of_the_original_files(mnist):
+    parts = {
+        "6bbc9ace898e44ae57da46a324031adb": grey(mnist.full_train.images),
+        "a25bea736e30d166cdddb491f175f624": mnist.full_train.labels.numpy().astype(np.uint8),
+        "2646ac647ad5339dbf082846283269ea": grey(mnist.test.images),
+        "27ae3e4e09519cfbb04c329615203637": mnist.test.labels.numpy().astype(np.uint8),
+    }
+    for md5, array in parts.items():
+        assert idx_md5(array) == md5
+
+
+@pytest.mark.parametrize(
+    ("part", "sha256"),
+    [
+        ("train", "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d"),
+        ("valid", "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2"),
+        ("test", "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c"),
+    ],
+)
+def test_binarized_mnist_has_the_sha256_of_the_original_text(binarized, part, sha256):
+    bits = getattr(binarized, part).images.flatten(1).to(torch.uint8).numpy()
+    assert text_sha256(bits) == sha256
+    bits = bits.copy()
+    bits[7, 300] ^= 1
+    assert text_sha256(bits) != sha256
+
+
+def test_one_changed_grey_level_is_another_md5(mnist):
+    changed = grey(mnist.test.images).copy()
+    changed[123, 14, 14] ^= 1
+    assert idx_md5(changed) != "2646ac647ad5339dbf082846283269ea"
+
+
+def test_omniglot_has_the_hashes_of_the_data_card():
+    card = (DATASETS / "DATA_CARD.md").read_text()
+    with np.load(DATASETS / "omniglot.npz") as arrays:
+        for name in ("images", "character", "drawer", "evaluation"):
+            shape = str(arrays[name].shape)
+            assert f"| {name} {shape} | {hashlib.sha256(arrays[name].tobytes()).hexdigest()} |" in card
+
+
+def test_data_card_tells_the_sizes_of_the_files():
+    card = (DATASETS / "DATA_CARD.md").read_text()
+    for path in DATASETS.glob("*.npz"):
+        assert f"| `{path.name}` | {path.stat().st_size:,} |" in card
+
+
+def test_the_files_are_small_and_packed_reproducibly():
+    files = sorted(DATASETS.glob("*.npz"))
+    assert [path.stem for path in files] == ["binarized_mnist", "mnist", "omniglot"]
+    assert sum(path.stat().st_size for path in files) < 15e6
+    for path in files:
+        for member in zipfile.ZipFile(path).infolist():
+            assert member.date_time == (1980, 1, 1, 0, 0, 0)
+            assert member.compress_type == zipfile.ZIP_LZMA
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("mnist", (50_000, 10_000, 10_000, 60_000)),
+        ("binarized_mnist", (50_000, 10_000, 10_000, 60_000)),
+        ("omniglot", (17_352, 1_928, 13_180, 19_280)),
+        ("cave", (20_000, 4_000, 4_000, 24_000)),
+    ],
+)
+def test_splits_have_their_documented_sizes_and_types(request, name, sizes):
+    dataset = request.getfixturevalue({"binarized_mnist": "binarized", "cave": "cave_shadows"}.get(name, name))
+    splits = (dataset.train, dataset.valid, dataset.test, dataset.full_train)
+    assert tuple(len(split) for split in splits) == sizes
+    for split in splits:
+        assert split.images.shape == (len(split), 1, 28, 28)
+        assert split.images.dtype == torch.float32
+        assert split.images.min() == 0
+        assert split.images.max() == 1
+        assert split.latents is None if name != "cave" else split.latents.shape == (len(split), 10)
+        if name == "binarized_mnist":
+            assert split.labels is None
+        else:
+            assert split.labels.shape == (len(split),)
+            assert split.labels.dtype == torch.int64
+
+
+def test_train_then_valid_is_full_train(mnist, binarized):
+    for dataset in (mnist, binarized):
+        assert torch.equal(dataset.full_train.images[:50_000], dataset.train.images)
+        assert torch.equal(dataset.full_train.images[50_000:], dataset.valid.images)
+    assert torch.equal(mnist.full_train.labels[50_000:], mnist.valid.labels)
+
+
+def test_binarized_test_set_is_mnist_sorted_by_class(mnist, binarized):
+    # Bits are drawn with the grey level as probability: none where it is 0, always where it is 1. In MNIST's own order
+    # both fail, so this also tells that the bits are unpacked in the right order.
+    order = mnist.test.labels.argsort(stable=True)
+    bits, levels = binarized.test.images, mnist.test.images[order]
+    assert bits[levels == 0].max() == 0
+    assert bits[levels == 1].min() == 1
+    assert bits[mnist.test.images == 0].max() == 1
+
+
+def test_omniglot_splits_by_drawer_and_by_alphabet(omniglot):
+    # 964 characters of the background alphabets by 18 + 2 drawers, 659 characters of the others by 20.
+    assert torch.equal(omniglot.train.labels.bincount(), torch.full((964,), 18))
+    assert torch.equal(omniglot.valid.labels.bincount(), torch.full((964,), 2))
+    assert torch.equal(omniglot.test.labels.unique(return_counts=True)[1], torch.full((659,), 20))
+    assert omniglot.test.labels.min() == 964
+    # The drawers of a character follow one another, so the last two of its twenty are held out.
+    by_character = omniglot.full_train.images.unflatten(0, (964, 20))
+    assert torch.equal(by_character[:, 18:].flatten(0, 1), omniglot.valid.images)
+    assert torch.equal(by_character[:, :18].flatten(0, 1), omniglot.train.images)
+
+
+def test_cave_carries_the_latents_that_cast_its_shadows(cave_shadows):
+    for split in (cave_shadows.train, cave_shadows.valid, cave_shadows.test, cave_shadows.full_train):
+        assert torch.equal(split.labels, split.latents[:, 0].long())
+        assert torch.equal(split.images[-50:], cave.render(split.latents[-50:]))
+    # No latents come twice: train, valid and test are different draws.
+    latents = torch.cat([cave_shadows.full_train.latents, cave_shadows.test.latents])
+    assert len(latents.unique(dim=0)) == 28_000
+
+
+def test_a_slice_of_a_split_keeps_images_and_labels_together(mnist):
+    chosen = torch.tensor([5, 3, 9])
+    assert torch.equal(mnist.test[chosen].images, mnist.test.images[chosen])
+    assert torch.equal(mnist.test[chosen].labels, mnist.test.labels[chosen])
+    assert mnist.test[2:6].latents is None
+
+
+def test_what_one_user_changes_another_does_not_get():
+    data.load("omniglot").test.images.zero_()
+    assert data.load("omniglot").test.images.max() == 1
+
+
+def test_unknown_name_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"no dataset called 'minst'.*binarized_mnist, cave, mnist, omniglot$"):
+        data.load("minst")
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "flipped", "not a zip"])
+def test_damaged_file_is_one_clear_sentence(monkeypatch, tmp_path, damage):
+    whole = (DATASETS / "omniglot.npz").read_bytes()
+    damaged = {
+        "missing": None,
+        "empty": b"",
+        "cut": whole[: len(whole) // 2],
+        "flipped": whole[:1_000_000] + bytes([whole[1_000_000] ^ 1]) + whole[1_000_001:],
+        "not a zip": b"version https://example.org/pointer\n" * 40,
+    }[damage]
+    (tmp_path / "datasets").mkdir()
+    if damaged is not None:
+        (tmp_path / "datasets" / "omniglot.npz").write_bytes(damaged)
+    monkeypatch.setattr(data.importlib.resources, "files", lambda package: tmp_path)
+    with pytest.raises(OSError, match=r"omniglot\.npz is missing or damaged: reinstall"):
+        data.load("omniglot")
+    # The same route with the whole file loads, so it is the damage that is reported.
+    (tmp_path / "datasets" / "omniglot.npz").write_bytes(whole)
+    assert len(data.load("omniglot").test) == 13_180

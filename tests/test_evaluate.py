@@ -1,0 +1,79 @@
+import math
+
+import pytest
+import torch
+
+import vaelib as vl
+from vaelib import evaluate
+from vaelib.exact import LinearGaussian, LinearGaussianChain
+
+
+def exact_case() -> tuple[LinearGaussianChain, list[LinearGaussian], torch.Tensor]:
+    """A two-level chain, encoders that are somewhat too wide, and 30 draws from the model itself."""
+    chain = LinearGaussianChain.random([4, 3, 2], seed=2)
+    encoders = [LinearGaussian(q.weight, q.bias, 1.3 * q.covariance) for q in chain.posteriors()]
+    torch.manual_seed(0)
+    return chain, encoders, chain.model().sample(30)
+
+
+def test_nll_with_the_exact_posterior_is_exact_for_any_number_of_samples():
+    chain, _, x = exact_case()
+    for samples in (1, 7):
+        assert torch.allclose(vl.nll(chain.model(), x, samples=samples).per_example, -chain.log_px(x), atol=1e-10)
+
+
+def test_nll_converges_to_the_exact_value():
+    chain, encoders, x = exact_case()
+    estimate = vl.nll(chain.model(encoders), x, samples=20_000).per_example
+    # The weights' variance is below 2 here, so a standard error is below sqrt(2 / 20000) = 0.01.
+    assert torch.allclose(estimate, -chain.log_px(x), atol=0.05, rtol=0)
+    elbo = vl.nll(chain.model(encoders), x, samples=1).per_example
+    assert (elbo - estimate).mean() > 0.05  # E9, E21: minus the ELBO is another, larger number
+
+
+def test_nll_counts_every_sample(monkeypatch):
+    """E21: chunks of any size give the log of the mean of *all* weights, the last short chunk included."""
+    chain, encoders, x = exact_case()
+    seen = []
+    monkeypatch.setattr(evaluate, "_BUDGET", 4 * 64)
+    model = chain.model(encoders)
+    model.register_forward_hook(lambda module, args, terms: seen.append(terms.log_weights))
+    result = vl.nll(model, x[:1], samples=150)
+    assert [len(weights) for weights in seen] == [64, 64, 22]
+    want = math.log(150) - torch.logsumexp(torch.cat(seen), 0)
+    assert torch.allclose(result.per_example, want, atol=1e-12)
+
+
+def test_nll_counts_every_example_once(monkeypatch):
+    chain, _, x = exact_case()
+    monkeypatch.setattr(evaluate, "_BUDGET", 4 * 8)
+    result = vl.nll(chain.model(), x, samples=1)
+    assert result.per_example.shape == (30,)
+    assert result.mean == pytest.approx(-chain.log_px(x).mean().item(), abs=1e-10)
+    assert result.stderr == pytest.approx(chain.log_px(x).std().item() / 30**0.5, abs=1e-10)
+
+
+def test_nll_is_seeded_and_leaves_the_callers_random_numbers_alone():
+    chain, encoders, x = exact_case()
+    model = chain.model(encoders)
+    torch.manual_seed(5)
+    want = torch.rand(3)
+    torch.manual_seed(5)
+    first = vl.nll(model, x, samples=3)
+    assert torch.equal(torch.rand(3), want)
+    assert torch.equal(first.per_example, vl.nll(model, x, samples=3).per_example)
+    assert not torch.equal(first.per_example, vl.nll(model, x, samples=3, seed=1).per_example)
+
+
+def test_nll_restores_training_mode():
+    model = vl.VAE.mlp(4, latent=2, hidden=(3,))
+    for mode in (True, False):
+        model.train(mode)
+        vl.nll(model, torch.zeros(2, 4), samples=2)
+        assert model.training is mode
+
+
+@pytest.mark.parametrize(("x", "samples"), [(torch.zeros(2, 4), 0), (torch.zeros(2, 4), 2.5), (torch.zeros(2, 3), 5)])
+def test_bad_input_is_one_clear_error(x, samples):
+    with pytest.raises(ValueError, match="expected"):
+        vl.nll(vl.VAE.mlp(4, latent=2, hidden=(3,)), x, samples=samples)

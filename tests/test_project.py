@@ -1,0 +1,103 @@
+"""The files that say what to install agree with each other, and the README tells the truth."""
+
+import importlib.metadata
+import re
+import sys
+import tomllib
+
+import pytest
+import run  # tools/run.py
+import torch
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+PROJECT = tomllib.loads((run.ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+README = (run.ROOT / "README.md").read_text()
+
+PINS = {
+    canonicalize_name(pin.name): pin
+    for line in (run.ROOT / "constraints.txt").read_text().splitlines()
+    if line and not line.startswith("#")
+    for pin in [Requirement(line)]
+}
+
+
+def pinned_version(name: str) -> str:
+    (specifier,) = PINS[canonicalize_name(name)].specifier
+    return specifier.version
+
+
+def allows(requirement: Requirement, name: str) -> bool:
+    return requirement.specifier.contains(pinned_version(name), prereleases=True)
+
+
+def test_constraints_are_exact_and_portable():
+    for pin in PINS.values():
+        assert [specifier.operator for specifier in pin.specifier] == ["=="], pin
+        assert "+" not in str(pin), f"{pin}: a local version such as +cpu exists on few machines"
+
+
+def test_constraints_meet_the_requirements_of_the_project():
+    for requirement in map(Requirement, [*PROJECT["dependencies"], *EXTRAS["course"], *EXTRAS["test"]]):
+        assert allows(requirement, requirement.name), requirement
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS and Windows add a few packages of their own")
+def test_constraints_cover_all_that_gets_installed_and_contradict_nothing():
+    """pip would find this set without a choice to make; what CUDA adds, torch pins by itself."""
+    seen, waiting = set(), [("vaelib", extra) for extra in ("", "course", "test")]
+    while waiting:
+        name, extra = waiting.pop()
+        if (name, extra) in seen:
+            continue
+        seen.add((name, extra))
+        for requirement in map(Requirement, importlib.metadata.requires(name) or []):
+            child = canonicalize_name(requirement.name)
+            if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+                continue
+            if child == "triton" or child.startswith(("nvidia-", "cuda-")):
+                continue
+            assert child in PINS, f"{name} brings {child}: pin it in constraints.txt"
+            assert allows(requirement, child), f"{name} needs {requirement}"
+            waiting += [(child, extra) for extra in ("", *requirement.extras)]
+    assert {"torch", "jupyter-client", "traitlets"} <= {name for name, _ in seen}
+
+
+def test_conda_environment_installs_what_pip_does():
+    environment = yaml.safe_load((run.ROOT / "environment.yml").read_text())
+    *conda, pip = environment["dependencies"]
+    assert environment["name"] == PROJECT["name"]
+    assert environment["channels"] == ["conda-forge"]
+    assert pip == {"pip": ["-c constraints.txt", "-e .[course,test]"]}
+    python, installer = conda
+    assert installer == "pip"
+    versions = SpecifierSet(python.removeprefix("python").strip())
+    named = [
+        f"3.{minor}" for minor in range(30) if f"Programming Language :: Python :: 3.{minor}" in PROJECT["classifiers"]
+    ]
+    assert [f"3.{minor}" for minor in range(30) if versions.contains(f"3.{minor}")] == named
+    assert all(SpecifierSet(PROJECT["requires-python"]).contains(version) for version in named)
+
+
+def test_the_version_is_the_same_everywhere():
+    citation = yaml.safe_load((run.ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == PROJECT["version"] == importlib.metadata.version("vaelib")
+
+
+def test_readme_links_to_every_notebook_and_to_no_missing_file():
+    links = {link for link in re.findall(r"\]\(([^)#]+)", README) if "://" not in link}
+    assert {f"notebooks/{path.name}" for path in run.NOTEBOOKS.glob("*.ipynb")} <= links
+    assert [link for link in links if not (run.ROOT / link).exists()] == []
+
+
+def test_readme_example_runs(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    for slow, quick in {"digits.train.images": "digits.train.images[:256]", "epochs=20": "epochs=1"}.items():
+        assert slow in code
+        code = code.replace(slow, quick)
+    with torch.random.fork_rng():
+        exec(code, {})
+    assert re.search(r"test NLL \d+\.\d ± \d+\.\d nats per image", capsys.readouterr().out)

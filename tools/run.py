@@ -1,0 +1,289 @@
+"""Sets the project up and runs it, from a bare Python on Linux, macOS and Windows.
+
+    python tools/run.py setup               make .venv with all that is needed (every other command does this first)
+    python tools/run.py course [01 03 ...]  execute the notebooks into build/course, training their models
+    python tools/run.py test                static checks, unit tests, and nbval over every notebook
+    python tools/run.py lab                 open the notebooks in JupyterLab
+    python tools/run.py notebooks [01 ...]  execute the notebooks in place and store their outputs
+
+With --here a command runs in the Python that was called, set up already (conda, Binder), and .venv is left alone.
+"""
+
+import argparse
+import concurrent.futures
+import hashlib
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+if sys.version_info < (3, 11):  # noqa: UP036 (this script is where a reader with an older Python arrives)
+    sys.exit(
+        "This course needs Python 3.11 or newer, and {} is Python {}.{}: install a newer one and name it, as in "
+        "`make course PYTHON=python3.13` or `python3.13 tools/run.py course`.".format(
+            sys.executable, *sys.version_info[:2]
+        )
+    )
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+COURSE = ROOT / "build" / "course"
+
+VENV = ROOT / ".venv"
+VENV_PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+STAMP = VENV / "installed"
+INTERRUPTED = "not finished"
+
+# What the stored numbers were computed with. One thread and the CPU, so that sums are added up in the same order
+# everywhere, and because small networks train fastest that way; the progress bars would leave their timings behind.
+SETTINGS = {
+    "OMP_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+    "PYTHONHASHSEED": "0",
+    "TQDM_DISABLE": "1",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+}
+CELL_SECONDS = 300
+# Each worker is a kernel with one thread and a gigabyte or so of memory.
+WORKERS = min(os.cpu_count() or 1, 4)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="tools/run.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("command", choices=["setup", *COMMANDS])
+    parser.add_argument("only", nargs="*", metavar="NOTEBOOK", help="course, notebooks: the first letters of a name")
+    parser.add_argument("--here", action="store_true", help="use this Python as it is, not .venv")
+    options = parser.parse_intermixed_args(arguments)
+    if options.only and options.command not in ("course", "notebooks"):
+        parser.error(f"{options.command} takes no notebook names")
+    if not options.here:
+        set_up()
+    if options.command == "setup":
+        print(f"Ready: {sys.executable if options.here else VENV_PYTHON}")
+        return 0
+    if not options.here:
+        return call(VENV_PYTHON, __file__, "--here", *arguments)
+    return COMMANDS[options.command](options.only)
+
+
+def call(*command: str | Path, **environment: str) -> int:
+    """Runs a command in the project's folder. Ctrl-C reaches the command too, and is acted on once that has ended."""
+    interrupts = []
+    before = signal.signal(signal.SIGINT, lambda *_: interrupts.append(True))
+    try:
+        code = subprocess.run([str(part) for part in command], cwd=ROOT, env=os.environ | environment).returncode
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if interrupts and code != 0:
+        raise KeyboardInterrupt
+    return code
+
+
+# --- Set-up -----------------------------------------------------------------------------------------------------------
+
+
+def set_up() -> None:
+    """Makes .venv once. Installs again where the requirements or the folder's place changed, or an install was cut."""
+    files = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
+    wanted = hashlib.sha256(b"\n".join([*(file.read_bytes() for file in files), str(ROOT).encode()])).hexdigest()
+    installed = STAMP.read_text() if STAMP.exists() else ""
+    if installed == wanted and VENV_PYTHON.exists():
+        return
+    install = [VENV_PYTHON, "-m", "pip", "install", "-c", "constraints.txt", "-e", ".[course,test]"]
+    try:
+        if installed == INTERRUPTED or not has_pip(VENV_PYTHON):
+            print(f"Making {VENV} (once: some minutes, 2 GB of disk, more where PyTorch comes with CUDA).", flush=True)
+            shutil.rmtree(VENV, ignore_errors=True)
+            VENV.mkdir(exist_ok=True)
+            STAMP.write_text(INTERRUPTED)
+            venv.create(VENV, with_pip=True, symlinks=os.name != "nt")
+        else:
+            print(f"Bringing {VENV} up to date.", flush=True)
+            STAMP.write_text(INTERRUPTED)
+            install.append("--quiet")
+    except (OSError, subprocess.CalledProcessError) as error:
+        sys.exit(
+            f"Could not make {VENV} ({error}). On Debian or Ubuntu `sudo apt install python3-venv` brings the missing "
+            "part; elsewhere, see that the disk has room and that no other program uses the folder."
+        )
+    if call(*install) != 0:
+        STAMP.write_text("failed")
+        sys.exit(
+            "The packages could not be installed; pip's message is above. If the network is down (pip then blames the "
+            "versions), run the same command again when it is up: what was downloaded is kept."
+        )
+    STAMP.write_text(wanted)
+
+
+def has_pip(python: Path) -> bool:
+    """Whether this is a Python that runs and can install packages."""
+    return python.exists() and subprocess.run([python, "-c", "import pip"], stderr=subprocess.DEVNULL).returncode == 0
+
+
+# --- Executing notebooks ----------------------------------------------------------------------------------------------
+
+
+def course(only: list[str]) -> int:
+    """Executes the notebooks from a clean state into build/course; notebooks/ stays as it is."""
+    sources = choose(only)
+    if not only:
+        shutil.rmtree(COURSE, ignore_errors=True)
+    failed = execute_all(sources, COURSE)
+    where = (
+        f"The executed notebooks are in {COURSE.relative_to(ROOT)}: `make lab` or `python tools/run.py lab` opens them."
+    )
+    print(f"\n{where}")
+    return failed
+
+
+def notebooks(only: list[str]) -> int:
+    """Executes the notebooks in place. A notebook that fails stays as it was."""
+    return execute_all(choose(only), NOTEBOOKS)
+
+
+def choose(only: list[str]) -> list[Path]:
+    """The notebooks whose names start with one of the given beginnings; all where none is given."""
+    known = sorted(NOTEBOOKS.glob("*.ipynb"))
+    for start in only:
+        if not any(path.stem.startswith(start) for path in known):
+            sys.exit(f"No notebook's name starts with {start!r}. There are: {', '.join(path.stem for path in known)}.")
+    return [path for path in known if path.stem.startswith(tuple(only or [""]))]
+
+
+def execute_all(sources: list[Path], folder: Path) -> int:
+    """Executes each notebook into the folder, some at a time, with a line for each; 1 if any failed, else 0.
+
+    The others go on when one fails. Each worker is a process, so that Ctrl-C ends their kernels too.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"Executing {len(sources)} notebooks, {WORKERS} at a time, into {folder}", flush=True)
+    width = max((len(source.stem) for source in sources), default=0)
+    failed, start = [], time.perf_counter()
+    with concurrent.futures.ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn")) as pool:
+        running = {pool.submit(execute, source, folder / source.name): source for source in sources}
+        try:
+            for done in concurrent.futures.as_completed(running):
+                name = running[done].stem
+                try:
+                    seconds, error = done.result()
+                except Exception as failure:  # no notebook at all, or the worker was killed
+                    seconds, error = 0.0, f"FAILED\n      {type(failure).__name__}: {failure}"
+                print(f"  {name:{width}}  {seconds:6.1f} s  {error or 'done'}", flush=True)
+                failed += [name] if error else []
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            raise
+    print(f"{len(sources) - len(failed)} of {len(sources)} executed in {time.perf_counter() - start:.0f} s.")
+    if failed:
+        print(f"Failed: {', '.join(sorted(failed))}.")
+    return 1 if failed else 0
+
+
+def execute(source: Path, target: Path) -> tuple[float, str]:
+    """Executes one notebook from a clean state and writes it; the seconds it took, and what went wrong ("" if nothing).
+
+    A notebook that fails is written as far as it came, unless that would overwrite its source.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    start = time.perf_counter()
+    notebook = nbformat.read(source, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    reached = []
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=CELL_SECONDS,
+        extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # else a line on encryption between local processes
+        resources={"metadata": {"path": str(target.parent)}},
+        on_cell_execute=lambda cell, cell_index: reached.append(cell),
+        # Timings, widgets, and how the system cut up what was printed, differ from run to run.
+        record_timing=False,
+        store_widget_state=False,
+        coalesce_streams=True,
+    )
+    error = ""
+    try:
+        client.execute(env=os.environ | SETTINGS)
+    except CellExecutionError as failure:
+        error = f"{failure.ename}: {failure.evalue}"
+    except CellTimeoutError:
+        error = f"the cell took longer than {CELL_SECONDS} s"
+    except DeadKernelError:
+        error = "the kernel died (out of memory?)"
+    if error:
+        first_line = reached[-1].source.strip().splitlines()[0]
+        error = f"FAILED in code cell {len(reached)}\n      {first_line}\n      {error}"
+    if target != source or not error:
+        target.write_text(stored_form(notebook), encoding="utf-8", newline="\n")
+    return time.perf_counter() - start, error
+
+
+def stored_form(notebook) -> str:
+    """The text of a notebook file, without what differs between machines, Python versions and editors."""
+    import nbformat
+
+    notebook = nbformat.from_dict(notebook)
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook.cells:
+        cell.metadata = {"tags": cell.metadata.tags} if cell.metadata.get("tags") else {}
+    return nbformat.writes(notebook, version=4) + "\n"
+
+
+# --- Checks -----------------------------------------------------------------------------------------------------------
+
+
+def nbval(folder: Path | str) -> list[str]:
+    """The command that executes every notebook of a folder and compares each output with the stored one."""
+    # A notebook's cells share a kernel, so one worker must get them all: --dist loadscope.
+    options = ["--nbval", "--nbval-current-env", f"--nbval-cell-timeout={CELL_SECONDS}", "--dist=loadscope"]
+    return [sys.executable, "-m", "pytest", f"-n{WORKERS}", *options, str(folder)]
+
+
+def test(_only: list[str]) -> int:
+    """Runs every check, also after one failed, and closes with a summary."""
+    python = sys.executable
+    stages = {
+        "ruff check": [python, "-m", "ruff", "check", "."],
+        "ruff format": [python, "-m", "ruff", "format", "--check", "."],
+        "ty": [python, "-m", "ty", "check", "--python", sys.prefix],
+        "unit tests": [python, "-m", "pytest", f"-n{WORKERS}", "tests"],
+        "notebooks under nbval": nbval("notebooks"),
+    }
+    summary, failed = [], False
+    for name, command in stages.items():
+        print(f"\n--- {name}", flush=True)
+        start = time.perf_counter()
+        code = call(*command)
+        failed |= code != 0
+        summary.append(f"{name:22} {time.perf_counter() - start:6.1f} s  {'FAILED' if code else 'passed'}")
+    print("", *summary, sep="\n")
+    return int(failed)
+
+
+def lab(_only: list[str]) -> int:
+    """Opens JupyterLab."""
+    return call(sys.executable, "-m", "jupyterlab", OMP_NUM_THREADS="1")
+
+
+COMMANDS = {"course": course, "notebooks": notebooks, "test": test, "lab": lab}
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

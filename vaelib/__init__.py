@@ -1,0 +1,64 @@
+"""Variational autoencoders, flat and hierarchical, whose formulas are checked by machine.
+
+Data flows one way::
+
+    data -> model -> Terms -> bound -> fit -> evaluate -> plots
+
+Notation: x is the observation, z_1 ... z_T are the latents with z_1 next to the data, K is the number of importance
+samples and B the number of examples. Every bound and every density is in nats per example.
+
+    >>> import torch, vaelib as vl
+    >>> _ = torch.manual_seed(0)
+    >>> model = vl.VAE.mlp((1, 28, 28), latent=8, hidden=(32,))
+    >>> x = torch.bernoulli(torch.full((4, 1, 28, 28), 0.1))
+    >>> terms = model(x, samples=5)
+    >>> terms.log_px.shape, terms.log_pz.shape, vl.elbo(terms).shape
+    (torch.Size([5, 4]), torch.Size([1, 5, 4]), torch.Size([4]))
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from . import cave
+from .bounds import Terms, cosine, elbo, iwae, warmup
+from .conditionals import Bernoulli, Gaussian, StandardNormal
+from .data import Dataset, Split, load
+from .evaluate import NLL, nll
+from .models import MHVAE, VAE
+from .train import History, fit
+
+if TYPE_CHECKING:
+    from . import exact, plots, verify
+
+__all__ = [
+    "MHVAE",
+    "NLL",
+    "VAE",
+    "Bernoulli",
+    "Dataset",
+    "Gaussian",
+    "History",
+    "Split",
+    "StandardNormal",
+    "Terms",
+    "cave",
+    "cosine",
+    "elbo",
+    "exact",
+    "fit",
+    "iwae",
+    "load",
+    "nll",
+    "plots",
+    "verify",
+    "warmup",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    # Matplotlib, sympy and scipy take seconds to import; who only trains a model does not pay for them.
+    if name in ("exact", "plots", "verify"):
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,25 @@
+"""What users hand in, made into what the library works with."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+
+def as_images(data: Any) -> Tensor:
+    """One floating-point tensor (N, *event) from a tensor, an array, or a map-style `Dataset` of x or (x, ...) items.
+
+    Raises ValueError for anything else, with what to do.
+    """
+    if isinstance(data, np.ndarray):
+        data = torch.from_numpy(data)
+    elif isinstance(data, Dataset) and hasattr(data, "__len__"):
+        items = (data[i] for i in range(len(data)))
+        data = torch.stack([torch.as_tensor(item[0] if isinstance(item, tuple | list) else item) for item in items])
+    if not isinstance(data, Tensor):
+        raise ValueError(f"data of type {type(data).__name__}: expected a tensor, a numpy array or a map-style Dataset")
+    if not data.is_floating_point():
+        raise ValueError(f"data of dtype {data.dtype}: expected floating-point (divide 8-bit images by 255)")
+    return data

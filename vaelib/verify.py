@@ -1,0 +1,612 @@
+"""Claims: formulas that independent witnesses accept, and whose wrong twins the same witnesses reject.
+
+A *claim* is a formula with a number. A *witness* compares a formula with a truth that it computes in its own way:
+symbolic (sympy), numeric (quadrature, enumeration), code (what torch or vaelib ships), Monte Carlo, or rigorous ball
+arithmetic. A *twin* is a wrong formula that somebody believed. A witness counts only if it can tell the two apart.
+
+    claim = Claim("2.4", "KL between two Gaussians", source="Kingma & Welling 2014, appendix B", covers=("S12",),
+                  formula=lambda f, m, s: (m**2 + s**2 - 1) / 2 - f.log(s))
+    claim.twin("E5: no 1/2 on the log-variance", lambda f, m, s: (m**2 + s**2 - 1) / 2 - 2 * f.log(s))
+    claim.numeric("quadrature of the definition", truth=..., cases=cases(200, m=normal(0, 3), s=loguniform(1e-3, 1e3)))
+    claim.symbolic("integral of the definition", truth=..., symbols=(m, s))
+    claim.check()
+
+A formula is written once, as a function of a namespace `f` (log, exp, sqrt, abs, erf, lgamma, digamma, sum, inv,
+logdet, pi) and of its variables: `f` is sympy's for the symbolic witness, numpy's for the numeric ones, and that of
+python-flint for balls. Variables may be vectors and matrices: `+ - * / ** @`, `.T` and `f.sum` work in all three.
+"""
+
+import functools
+import html
+import math
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+Formula = Callable[..., Any]
+Case = Mapping[str, Any]
+Draw = Callable[[np.random.Generator], Any]
+
+_INTEGER = (int, np.integer)
+MIME = "application/vnd.vaelib.claim+json"
+_RELATIONS = {"==": "equal to", "<=": "at most", ">=": "at least"}
+_LEFT = 'style="text-align:left; vertical-align:top"'
+
+
+class Claim:
+    """A formula, its twins and its witnesses; `check()` shows the verdicts and raises if one is not as claimed.
+
+    id: the number of the displayed equation, "2.4" for \\tag{2.4}. source: paper and equation. covers: the numbers of
+    the statements it settles; those that open a twin's name ("E5, E6: ...") are added by the twin's rejection.
+    relation: the formula "==", "<=" or ">=" the truth that the witnesses compute.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        statement: str,
+        *,
+        source: str,
+        formula: Formula,
+        covers: Iterable[str] = (),
+        relation: str = "==",
+    ):
+        if not re.fullmatch(r"[a-z]?\d+\.\d+[a-z]?", id):
+            raise ValueError(f"claim id {id!r}: expected the tag of a displayed equation such as '2.4' or 'a1.3'")
+        if relation not in _RELATIONS:
+            raise ValueError(f"relation {relation!r}: expected one of {', '.join(_RELATIONS)}")
+        if isinstance(covers, str):
+            raise ValueError(f"covers={covers!r}: expected several numbers, such as ({covers!r},)")
+        self.id, self.statement, self.source, self.relation = id, statement, source, relation
+        self.formula, self.covers = formula, tuple(covers)
+        self.twins: dict[str, _Twin] = {}
+        self.witnesses: dict[str, _Witness] = {}
+
+    def twin(self, name: str, formula: Formula, *, seen: str = "", by: Iterable[str] | None = None) -> None:
+        """Adds a wrong formula, which every witness must reject; `by` names the witnesses able to evaluate it.
+
+        name: what is wrong, after the error's number if it has one: "E5: no 1/2 on the log". seen: where it was seen.
+        """
+        if name in self.twins:
+            raise ValueError(f"claim {self.id} has two twins named {name!r}")
+        self.twins[name] = _Twin(formula, seen, None if by is None else frozenset(by))
+
+    def symbolic(self, name: str, truth: Any, symbols: Iterable[Any], *, margin: float = 1e-9) -> None:
+        """Sympy must simplify formula - truth to zero (for an inequality: to a sign that its assumptions settle).
+
+        truth: a sympy expression, or an array of them. symbols: handed to the formula in this order; object arrays of
+        symbols are vectors. A twin must differ by more than `margin` at one of five rational points, in 30 digits.
+        """
+        arguments = tuple(symbols)
+
+        def evaluate(formula: Formula, case: Case) -> Any:
+            return formula(_sympy_namespace(), *arguments)
+
+        self._add("symbolic", name, [{}], lambda: truth, evaluate, self._prove, 0.0, margin)
+
+    def numeric(
+        self,
+        name: str,
+        truth: Callable[..., Any],
+        cases: Iterable[Case],
+        *,
+        tol: float = 1e-8,
+        margin: float | None = None,
+    ) -> None:
+        """The formula must meet `truth(**case)` in float64 in every case, with an error of at most `tol`.
+
+        The error is |formula - truth| / max(1, |truth|): absolute for small truths, relative for large ones. A twin
+        must exceed `margin` (10 tol unless given) in at least one case.
+        """
+
+        def expected(**case: Any) -> np.ndarray:
+            return _float_array(truth(**case))
+
+        self._add("numeric", name, cases, expected, _float_value, _float_difference, tol, margin)
+
+    def code(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        cases: Iterable[Case],
+        *,
+        tol: float = 1e-8,
+        margin: float | None = None,
+        dtype: Any = None,
+    ) -> None:
+        """The formula must meet what a shipped torch function returns for the case's values as tensors of `dtype`.
+
+        dtype: torch.float64 unless given. The formula, in float64, sees the inputs as rounded to that type. Integers
+        stay as they are. Error, `tol` and `margin` as in `numeric`; a float32 result cannot be asked for 1e-8.
+        """
+        import torch
+
+        dtype = dtype or torch.float64
+
+        def tensors(case: Case) -> dict[str, Any]:
+            return {k: v if isinstance(v, _INTEGER) else torch.as_tensor(v, dtype=dtype) for k, v in case.items()}
+
+        def expected(**case: Any) -> np.ndarray:
+            return _float_array(torch.as_tensor(function(**tensors(case))).detach().cpu())
+
+        def evaluate(formula: Formula, case: Case) -> np.ndarray:
+            rounded = {k: v if isinstance(v, _INTEGER) else v.double().numpy()[()] for k, v in tensors(case).items()}
+            return _float_value(formula, rounded)
+
+        kind = f"code ({str(dtype).removeprefix('torch.')})"
+        self._add(kind, name, cases, expected, evaluate, _float_difference, tol, margin)
+
+    def monte_carlo(
+        self,
+        name: str,
+        sampler: Callable[..., Any],
+        cases: Iterable[Case],
+        *,
+        draws: int = 100_000,
+        z: float = 5.0,
+        seed: int = 0,
+    ) -> None:
+        """The mean of `sampler(rng, draws, **case)`, (draws, ...), must lie within z standard errors of the formula.
+
+        Two-sided: a right formula fails with probability erfc(z / sqrt 2) per comparison, 5.7e-7 at z = 5 (normal
+        theory: the samples need a finite variance). A twin must be off by more than 2 z standard errors.
+        """
+
+        def expected(**case: Any) -> tuple[np.ndarray, np.ndarray]:
+            samples = _float_array(sampler(np.random.default_rng(seed), draws, **case))
+            if samples.shape[:1] != (draws,):
+                raise ValueError(f"the sampler returned shape {samples.shape}, expected ({draws}, ...)")
+            if (samples == samples[0]).all(axis=0).any():
+                raise ValueError("the samples do not vary: there is no standard error to measure with")
+            return samples.mean(axis=0), samples.std(axis=0, ddof=1) / math.sqrt(draws)
+
+        def difference(got: np.ndarray, truth: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+            _same_shape(got, truth[0])
+            score = (got - truth[0]) / truth[1]
+            return score, score
+
+        self._add("Monte Carlo", name, cases, expected, _float_value, difference, z, 2 * z)
+
+    def ball(
+        self,
+        name: str,
+        truth: Callable[..., Any],
+        cases: Iterable[Case],
+        *,
+        tol: float = 1e-20,
+        margin: float | None = None,
+        bits: int = 192,
+    ) -> None:
+        """Rigorous: |formula - truth| <= tol max(1, |truth|) is proved in ball arithmetic for the case's exact inputs.
+
+        truth(**case) gets and returns python-flint `arb` balls, or arrays of them. A ball too wide to decide fails.
+        """
+
+        def expected(**case: Any) -> np.ndarray:
+            with _precision(bits):
+                return np.asarray(truth(**_balls(case)), dtype=object)
+
+        def evaluate(formula: Formula, case: Case) -> np.ndarray:
+            with _precision(bits):
+                return np.asarray(formula(_flint_namespace(), **_balls(case)), dtype=object)
+
+        def difference(got: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            _same_shape(got, truth)
+            with _precision(bits):
+                gaps = [((g - t) / max(1.0, abs(float(t)))) for g, t in zip(got.flat, truth.flat, strict=True)]
+                return _float_array([float(d.lower()) for d in gaps]), _float_array([float(d.upper()) for d in gaps])
+
+        self._add("ball", name, cases, expected, evaluate, difference, tol, margin)
+
+    def report(self) -> "Report":
+        """Lets every witness judge the formula and every twin, without showing or raising anything."""
+        problems, rows = [], []
+        for twin, entry in self.twins.items():
+            unknown = sorted((entry.by or frozenset()) - set(self.witnesses))
+            if unknown or entry.by == frozenset():
+                problems.append(f"twin {twin!r}: no witness {', '.join(map(repr, unknown)) or 'is asked'}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # scipy's IntegrationWarning is one
+            warnings.simplefilter("error", RuntimeWarning)  # numpy's overflow, division by zero, invalid value
+            for witness in self.witnesses.values():
+                cells = [witness.judge(self.formula, self.relation, twin=False)]
+                for entry in self.twins.values():
+                    asked = entry.by is None or witness.name in entry.by
+                    cells.append(witness.judge(entry.formula, self.relation, twin=True) if asked else _NOT_ASKED)
+                rows.append((witness, cells))
+                for name, cell in zip(("formula", *(f"twin {t!r}" for t in self.twins)), cells, strict=True):
+                    if not cell.ok:
+                        problems.append(f"{witness.kind} witness {witness.name!r}, {name}: {cell.problem}")
+        return Report(self, rows, problems, self._shortfalls())
+
+    def check(self, strict: bool = True) -> None:
+        """Shows the table and raises AssertionError where a verdict is not as claimed.
+
+        strict: fewer than two kinds of witnesses, or no twin, is an error too; without it, only a visible line.
+        """
+        from IPython.display import display
+
+        report = self.report()
+        display(report)
+        failures = report.problems + (report.shortfalls if strict else [])
+        if failures:
+            raise AssertionError(f"claim {self.id} ({self.statement}) does not stand:\n" + "\n".join(failures))
+
+    def _shortfalls(self) -> list[str]:
+        kinds = {witness.kind.partition(" (")[0] for witness in self.witnesses.values()}
+        lines = []
+        if len(kinds) < 2:
+            lines.append(f"TOO FEW WITNESSES: {len(kinds)} kind of witness, and a claim needs two that share no code")
+        if not self.twins:
+            lines.append("NO TWIN: nobody has shown that these witnesses can reject a wrong formula")
+        return lines
+
+    def _add(self, kind, name, cases, truth, evaluate, difference, tol, margin) -> None:
+        margin = 10 * tol if margin is None else margin
+        if name in self.witnesses:
+            raise ValueError(f"claim {self.id} has two witnesses named {name!r}")
+        if not margin > tol >= 0:
+            raise ValueError(
+                f"witness {name!r}: margin {margin:g} must exceed tol {tol:g}: a twin may not pass as both"
+            )
+        self.witnesses[name] = _Witness(kind, name, list(cases), truth, evaluate, difference, tol, margin)
+
+    def _prove(self, got: Any, truth: Any) -> tuple[np.ndarray, np.ndarray]:
+        import sympy
+
+        got, truth = np.asarray(got, dtype=object), np.asarray(truth, dtype=object)
+        _same_shape(got, truth)
+        lows, highs = [], []
+        for g, t in zip(got.flat, truth.flat, strict=True):
+            gap = sympy.nsimplify((sympy.sympify(g) - t).doit(), rational=True)
+            simple = sympy.factor(sympy.simplify(gap))
+            proved = {"==": simple.is_zero, "<=": simple.is_nonpositive, ">=": simple.is_nonnegative}[self.relation]
+            values = [0.0] if proved else _at_rational_points(gap, signed=self.relation != "==")
+            # Where nothing is proved the gap is known at the points only, and could be anything elsewhere.
+            lows.append(-math.inf if self.relation == ">=" and not proved else max(values))
+            highs.append(min(values) if self.relation == ">=" or proved else math.inf)
+        return np.array(lows), np.array(highs)
+
+
+@dataclass(repr=False)
+class Report:
+    """The verdicts on one claim; renders as HTML, as plain text, and as a record for the ledger."""
+
+    claim: Claim
+    rows: list[tuple["_Witness", list["_Cell"]]]
+    problems: list[str]
+    shortfalls: list[str]
+
+    @property
+    def passed(self) -> bool:
+        return not self.problems and not self.shortfalls
+
+    def record(self) -> dict[str, Any]:
+        """What the ledger reads: plain JSON, without a digit that another machine could round differently."""
+        claim, twins = self.claim, []
+        for column, (name, entry) in enumerate(claim.twins.items(), 1):
+            cells = {witness.name: cells[column] for witness, cells in self.rows}
+            asked = [cell for cell in cells.values() if cell is not _NOT_ASKED]
+            refuted = bool(asked) and all(cell.ok for cell in asked)
+            verdicts = {witness: cell.text for witness, cell in cells.items()}
+            twins.append({"name": name, "seen": entry.seen, "refuted": refuted, "verdicts": verdicts})
+        numbers = [n for twin in twins if twin["refuted"] for n in _numbers(twin["name"])]
+        return {
+            "id": claim.id,
+            "statement": claim.statement,
+            "source": claim.source,
+            "relation": claim.relation,
+            "covers": list(dict.fromkeys([*claim.covers, *numbers])),
+            "passed": self.passed,
+            "witnesses": [
+                {"kind": w.kind, "name": w.name, "cases": len(w.cases), "rule": w.rule, "verdict": cells[0].text}
+                for w, cells in self.rows
+            ],
+            "twins": twins,
+        }
+
+    def __repr__(self) -> str:
+        lines = [self._title()]
+        for column, name in enumerate(["formula", *(f"twin {name}" for name in self.claim.twins)]):
+            lines.append(f"  {name}")
+            lines += [f"    {w.kind}: {w.name}: {cells[column].text}" for w, cells in self.rows]
+        lines += [f"  {w.name}: {w.rule}" for w, _ in self.rows]
+        return "\n".join([*lines, *(f"  ! {line}" for line in self.shortfalls)])
+
+    def _title(self) -> str:
+        verdict = "stands" if self.passed else "DOES NOT STAND"
+        return f"Claim {self.claim.id} {verdict}: {self.claim.statement} ({self.claim.source})"
+
+    def _repr_html_(self) -> str:
+        def cell(tag: str, text: str, note: str = "", scope: str = "") -> str:
+            small = f"<br><small>{html.escape(note)}</small>" if note else ""
+            return f"<{tag}{scope} {_LEFT}>{html.escape(text)}{small}</{tag}>"
+
+        column, row = ' scope="col"', ' scope="row"'
+        heads = [cell("th", "witness", scope=column)]
+        heads.append(cell("th", "formula", f"{_RELATIONS[self.claim.relation]} the truth", column))
+        heads += [cell("th", f"twin {name}", twin.seen, column) for name, twin in self.claim.twins.items()]
+        body = [
+            f"<tr>{cell('th', f'{w.kind}: {w.name}', w.rule, row)}{''.join(cell('td', c.text) for c in cells)}</tr>"
+            for w, cells in self.rows
+        ]
+        alarms = "".join(f"<p><strong>{html.escape(line)}</strong></p>" for line in self.shortfalls)
+        return (
+            f"<table><caption {_LEFT}><strong>{html.escape(self._title())}</strong></caption>"
+            f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(body)}</tbody></table>{alarms}"
+        )
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {"text/plain": repr(self), "text/html": self._repr_html_(), MIME: self.record()}
+
+
+@dataclass
+class _Twin:
+    formula: Formula
+    seen: str
+    by: frozenset[str] | None
+
+
+@dataclass
+class _Cell:
+    ok: bool
+    text: str
+    problem: str = ""
+
+
+_NOT_ASKED = _Cell(True, "not asked")
+
+
+@dataclass
+class _Witness:
+    """`difference(got, truth)` encloses formula - truth, in the witness's own unit, by lower and upper bounds."""
+
+    kind: str
+    name: str
+    cases: list[Case]
+    truth: Callable[..., Any]
+    evaluate: Callable[[Formula, Case], Any]
+    difference: Callable[[Any, Any], tuple[np.ndarray, np.ndarray]]
+    tol: float
+    margin: float
+    truths: dict[int, Any] = field(default_factory=dict)
+
+    @property
+    def rule(self) -> str:
+        if self.kind == "symbolic":
+            return f"difference must simplify; a twin's must exceed {self.margin:g} at a rational point"
+        if self.kind == "Monte Carlo":
+            alarm = math.erfc(self.tol / math.sqrt(2))
+            return f"within {self.tol:g} standard errors (false alarms {alarm:.1g}); a twin must exceed {self.margin:g}"
+        return f"error at most {self.tol:g}; a twin's must exceed {self.margin:g}"
+
+    def judge(self, formula: Formula, relation: str, *, twin: bool) -> _Cell:
+        """The verdict on one formula: for the claimed one every case must agree, for a twin one must be far off."""
+        if not self.cases:
+            return _Cell(False, "\u2717 COMPARES NOTHING", "there are no cases")
+        missed, gap = 0, 0.0
+        for number, case in enumerate(self.cases):
+            inputs = f" ({', '.join(f'{k}={v}' for k, v in case.items())})" if case else ""
+            place = f"case {number + 1} of {len(self.cases)}{inputs}"
+            try:
+                # The truth is computed once: it may be costly, and every formula must meet the same one.
+                if number not in self.truths:
+                    self.truths[number] = self.truth(**case)
+                got = self.evaluate(formula, case)
+                low, high = _violation(*self.difference(got, self.truths[number]), relation)
+            except Exception as error:  # whatever went wrong, this witness has not testified
+                kind = type(error).__name__
+                return _Cell(False, f"\u2717 RAISES {kind}", f"{place}: {kind}: {error}")
+            if not twin and high > self.tol:
+                verdict = "DISAGREES" if low > self.tol + 1e-20 else "NOT PROVED"
+                found = f"expected {_RELATIONS[relation]} {self.truths[number]}, got {got}"
+                found += f", off by {low:.3g} to {high:.3g}, allowed {self.tol:g}"
+                return _Cell(False, f"\u2717 {verdict}", f"{place}: {found}")
+            missed += low > self.margin
+            gap = max(gap, low)
+        if not twin:
+            where = f"in {len(self.cases)} cases"
+            if self.kind == "symbolic":
+                where = "by proof: the difference simplifies to " + ("0" if relation == "==" else "one sign")
+            return _Cell(True, f"\u2713 agrees {where}")
+        if not missed:
+            return _Cell(False, "\u2717 NOT REJECTED", f"off by {gap:.3g} at most, and must exceed {self.margin:g}")
+        # A z-score or a count hangs on every random draw: of a simulation only the line that was crossed is printed.
+        if self.kind == "Monte Carlo":
+            return _Cell(True, f"\u2713 rejected, off by more than {self.margin:g} standard errors")
+        where = "" if self.kind == "symbolic" else f" in {missed} of {len(self.cases)} cases"
+        return _Cell(True, f"\u2713 rejected{where}, off by up to {_digits(gap)}")
+
+
+def cases(number: int, seed: int = 0, **draws: Draw) -> list[dict[str, Any]]:
+    """Seeded random cases: `cases(200, m=normal(0, 3), s=loguniform(1e-3, 1e3))` is a list of 200 dicts.
+
+    A draw is a function of a numpy Generator; write one in place for what is not here.
+    """
+    rng = np.random.default_rng(seed)
+    return [{name: draw(rng) for name, draw in draws.items()} for _ in range(number)]
+
+
+def normal(mean: float, scale: float, size: int | tuple[int, ...] | None = None) -> Draw:
+    """Draws from N(mean, scale^2)."""
+    return lambda rng: rng.normal(mean, scale, size)
+
+
+def uniform(low: float, high: float, size: int | tuple[int, ...] | None = None) -> Draw:
+    """Draws from the uniform distribution on [low, high)."""
+    return lambda rng: rng.uniform(low, high, size)
+
+
+def loguniform(low: float, high: float, size: int | tuple[int, ...] | None = None) -> Draw:
+    """Draws whose logarithm is uniform: for scales, from 1e-3 to 1e3."""
+    return lambda rng: np.exp(rng.uniform(math.log(low), math.log(high), size))
+
+
+def simplex(states: int, rows: int | tuple[int, ...] | None = None) -> Draw:
+    """Probability vectors (states,), or (rows, states), uniform on the simplex."""
+    return lambda rng: rng.dirichlet(np.ones(states), rows)
+
+
+def normal_mean(g: Callable[[float], float], mean: float = 0.0, scale: float = 1.0) -> float:
+    """E[g(X)] for X ~ N(mean, scale^2), by adaptive quadrature in standard units, so that narrow peaks are found.
+
+    For g that grows slower than a Gaussian falls; the mass beyond 38 standard deviations is below float64. Where the
+    quadrature is not accurate to a relative 1e-10 it warns, and a warning makes a witness fail.
+    """
+    from scipy.integrate import quad
+
+    def integrand(u: float) -> float:
+        return math.exp(-u * u / 2) * g(mean + scale * u)
+
+    value, _ = quad(integrand, -38, 38, points=(-8, -3, 0, 3, 8), epsabs=1e-12, epsrel=1e-10, limit=400)
+    return value / math.sqrt(2 * math.pi)
+
+
+def ball_normal_mean(g: Callable[[Any], Any], bound: Any) -> Any:
+    """A ball that contains E[g(U)] for U ~ N(0, 1): rigorous quadrature on [-20, 20] plus the tails.
+
+    g: analytic on the whole plane, of a python-flint `acb`. bound: a C with |g(u)| <= C (1 + u^2) for real |u| >= 20.
+    The tails weigh at most 2 C (20 + 2/20) phi(20), as the integral of (1 + u^2) phi(u) from L is below
+    (L + 2/L) phi(L).
+    """
+    from flint import acb, arb
+
+    normaliser = (2 * arb.pi()).sqrt()
+    body = acb.integral(lambda u, _: (-u * u / 2).exp() * g(u), -20, 20).real / normaliser
+    tail = 2 * bound * (arb(20) + arb(1) / 10) * arb(-200).exp() / normaliser
+    return body + tail * arb(0, 1)
+
+
+def _violation(low: np.ndarray, high: np.ndarray, relation: str) -> tuple[float, float]:
+    """Bounds on how far formula - truth, enclosed in [low, high], is from what the relation allows."""
+    if not low.size:
+        raise ValueError("an empty array compares nothing")
+    if np.isnan(low).any() or np.isnan(high).any():
+        raise ValueError("the difference is not a number")
+    below, above = np.maximum(0, -high), np.maximum(0, low)
+    if relation == "==":
+        least, most = np.maximum(below, above), np.maximum(np.abs(low), np.abs(high))
+    else:
+        least, most = (above, np.maximum(0, high)) if relation == "<=" else (below, np.maximum(0, -low))
+    return float(least.max()), float(most.max())
+
+
+def _float_array(value: Any) -> np.ndarray:
+    array = np.asarray(value, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError(f"not a finite number: {value}")
+    return array
+
+
+def _float_value(formula: Formula, case: Case) -> np.ndarray:
+    return _float_array(formula(_numpy_namespace(), **case))
+
+
+def _same_shape(got: np.ndarray, truth: np.ndarray) -> None:
+    if got.shape != truth.shape:
+        raise ValueError(f"the formula has shape {got.shape}, the truth {truth.shape}")
+
+
+def _float_difference(got: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    _same_shape(got, truth)
+    gap = (got - truth) / np.maximum(1, np.abs(truth))
+    return gap, gap
+
+
+def _at_rational_points(expression: Any, *, signed: bool) -> list[float]:
+    """The expression's values (magnitudes unless signed) at five seeded rational points, to 30 digits.
+
+    Positive symbols lie in (0, 1/2), so that probabilities and what is left of one stay positive; integers in 1..6.
+    """
+    import sympy
+
+    rng = np.random.default_rng(0)
+
+    def point(symbol: Any) -> Any:
+        if symbol.is_integer:
+            return sympy.Integer(int(rng.integers(1, 7)))
+        if symbol.is_positive:
+            return sympy.Rational(int(rng.integers(1, 64)), 128)
+        return sympy.Rational(int(rng.integers(-64, 64)), 32) + sympy.Rational(1, 64)
+
+    names = sorted(expression.free_symbols, key=str)
+    values = [complex(sympy.N(expression.subs({name: point(name) for name in names}), 30)) for _ in range(5)]
+    if signed and any(value.imag for value in values):
+        raise ValueError(f"{expression} is not real at a rational point: an inequality needs real values")
+    reals = [value.real if signed else abs(value) for value in values]
+    if not np.isfinite(reals).all():
+        raise ValueError(f"{expression} is not finite at a rational point")
+    return reals
+
+
+def _digits(gap: float) -> str:
+    # Rounded first to 6 digits: a gap of 0.125 plus rounding noise would else print as 0.12 here and 0.13 there.
+    return f"{float(f'{gap:.6g}'):.2g}"
+
+
+def _numbers(twin: str) -> list[str]:
+    head, colon, _ = twin.partition(":")
+    return re.findall(r"[SE]\d+", head) if colon else []
+
+
+def _each(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The function, applied to every element where it meets an object array."""
+    over_array = np.vectorize(function, otypes=[object])
+    return lambda x: over_array(x) if isinstance(x, np.ndarray) else function(x)
+
+
+@functools.cache
+def _numpy_namespace() -> SimpleNamespace:
+    from scipy import special
+
+    def logdet(matrix: np.ndarray) -> float:
+        sign, value = np.linalg.slogdet(matrix)
+        return value if sign > 0 else math.nan
+
+    functions = {"log": np.log, "exp": np.exp, "sqrt": np.sqrt, "abs": np.abs, "sum": np.sum, "pi": math.pi}
+    special_functions = {"erf": special.erf, "lgamma": special.gammaln, "digamma": special.digamma}
+    return SimpleNamespace(**functions, **special_functions, inv=np.linalg.inv, logdet=logdet)
+
+
+@functools.cache
+def _sympy_namespace() -> SimpleNamespace:
+    import sympy as s
+
+    functions = {"log": s.log, "exp": s.exp, "sqrt": s.sqrt, "abs": s.Abs, "erf": s.erf, "lgamma": s.loggamma}
+    lifted = {name: _each(function) for name, function in {**functions, "digamma": s.digamma}.items()}
+    matrix = {"inv": lambda a: np.array(s.Matrix(a).inv()), "logdet": lambda a: s.log(s.Matrix(a).det())}
+    return SimpleNamespace(**lifted, **matrix, sum=np.sum, pi=s.pi)
+
+
+def _flint_namespace() -> SimpleNamespace:
+    from flint import arb, arb_mat
+
+    def method(name: str) -> Callable[[Any], Any]:
+        return lambda x: getattr(x if hasattr(x, name) else arb(x), name)()
+
+    functions = {name: method(name) for name in ("log", "exp", "sqrt", "erf", "lgamma", "digamma")}
+    lifted = {name: _each(function) for name, function in {**functions, "abs": abs}.items()}
+    matrix = {
+        "inv": lambda a: np.array(arb_mat(a.tolist()).inv().tolist(), dtype=object),
+        "logdet": lambda a: arb_mat(a.tolist()).det().log(),
+    }
+    return SimpleNamespace(**lifted, **matrix, sum=np.sum, pi=arb.pi())
+
+
+def _balls(case: Case) -> dict[str, Any]:
+    """The case with every float as the exact ball around it."""
+    from flint import arb
+
+    exact = _each(lambda value: arb(float(value)))
+    return {name: value if isinstance(value, _INTEGER) else exact(value) for name, value in case.items()}
+
+
+def _precision(bits: int) -> Any:
+    from flint import ctx
+
+    return ctx.workprec(bits)
