@@ -8,8 +8,8 @@ from scipy.spatial.transform import Rotation
 
 from vaelib import cave
 
-# A ray that ends closer than this to the edge of a shadow, in metres, may count on either side of it: a ray is rounded to
-# 6e-8 of the 8 m it is long, and the hulls below are 1e-6 m too small. It is 7e-5 of a pixel.
+# A ray that ends closer than this to the edge of a shadow, in metres, may count on either side of it: a ray is rounded
+# to 6e-8 of the 8 m it is long, and the hulls below are 1e-6 m too small. It is 7e-5 of a pixel.
 EDGE = 1e-5
 UP = np.array([0.0, 1.0, 0.0])
 CORNERS = [(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]

@@ -80,7 +80,7 @@ def _bundled(name: str) -> dict[str, np.ndarray]:
     except (OSError, EOFError, ValueError, RuntimeError, UnpicklingError, zipfile.BadZipFile, LZMAError) as error:
         raise OSError(
             f"the bundled data file {name}.npz is missing or damaged: "
-            "reinstall with pip install --force-reinstall --no-deps vaelib"
+            "reinstall vaelib (in a clone of the repository: git checkout vaelib/datasets)"
         ) from error
 
 

@@ -16,25 +16,38 @@ logdet, pi) and of its variables: `f` is sympy's for the symbolic witness, numpy
 python-flint for balls. Variables may be vectors and matrices: `+ - * / ** @`, `.T` and `f.sum` work in all three.
 """
 
-import functools
 import html
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from types import SimpleNamespace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-Formula = Callable[..., Any]
-Case = Mapping[str, Any]
+from ._witnesses import (
+    INTEGER,
+    NOT_ASKED,
+    RELATIONS,
+    Case,
+    Cell,
+    Formula,
+    Witness,
+    at_rational_points,
+    balls,
+    flint_namespace,
+    float_array,
+    float_difference,
+    float_value,
+    precision,
+    same_shape,
+    sympy_namespace,
+)
+
 Draw = Callable[[np.random.Generator], Any]
 
-_INTEGER = (int, np.integer)
 MIME = "application/vnd.vaelib.claim+json"
-_RELATIONS = {"==": "equal to", "<=": "at most", ">=": "at least"}
 _LEFT = 'style="text-align:left; vertical-align:top"'
 
 
@@ -58,14 +71,14 @@ class Claim:
     ):
         if not re.fullmatch(r"[a-z]?\d+\.\d+[a-z]?", id):
             raise ValueError(f"claim id {id!r}: expected the tag of a displayed equation such as '2.4' or 'a1.3'")
-        if relation not in _RELATIONS:
-            raise ValueError(f"relation {relation!r}: expected one of {', '.join(_RELATIONS)}")
+        if relation not in RELATIONS:
+            raise ValueError(f"relation {relation!r}: expected one of {', '.join(RELATIONS)}")
         if isinstance(covers, str):
             raise ValueError(f"covers={covers!r}: expected several numbers, such as ({covers!r},)")
         self.id, self.statement, self.source, self.relation = id, statement, source, relation
         self.formula, self.covers = formula, tuple(covers)
         self.twins: dict[str, _Twin] = {}
-        self.witnesses: dict[str, _Witness] = {}
+        self.witnesses: dict[str, Witness] = {}
 
     def twin(self, name: str, formula: Formula, *, seen: str = "", by: Iterable[str] | None = None) -> None:
         """Adds a wrong formula, which every witness must reject; `by` names the witnesses able to evaluate it.
@@ -85,7 +98,7 @@ class Claim:
         arguments = tuple(symbols)
 
         def evaluate(formula: Formula, case: Case) -> Any:
-            return formula(_sympy_namespace(), *arguments)
+            return formula(sympy_namespace(), *arguments)
 
         self._add("symbolic", name, [{}], lambda: truth, evaluate, self._prove, 0.0, margin)
 
@@ -105,9 +118,9 @@ class Claim:
         """
 
         def expected(**case: Any) -> np.ndarray:
-            return _float_array(truth(**case))
+            return float_array(truth(**case))
 
-        self._add("numeric", name, cases, expected, _float_value, _float_difference, tol, margin)
+        self._add("numeric", name, cases, expected, float_value, float_difference, tol, margin)
 
     def code(
         self,
@@ -129,17 +142,17 @@ class Claim:
         dtype = dtype or torch.float64
 
         def tensors(case: Case) -> dict[str, Any]:
-            return {k: v if isinstance(v, _INTEGER) else torch.as_tensor(v, dtype=dtype) for k, v in case.items()}
+            return {k: v if isinstance(v, INTEGER) else torch.as_tensor(v, dtype=dtype) for k, v in case.items()}
 
         def expected(**case: Any) -> np.ndarray:
-            return _float_array(torch.as_tensor(function(**tensors(case))).detach().cpu())
+            return float_array(torch.as_tensor(function(**tensors(case))).detach().cpu())
 
         def evaluate(formula: Formula, case: Case) -> np.ndarray:
-            rounded = {k: v if isinstance(v, _INTEGER) else v.double().numpy()[()] for k, v in tensors(case).items()}
-            return _float_value(formula, rounded)
+            rounded = {k: v if isinstance(v, INTEGER) else v.double().numpy()[()] for k, v in tensors(case).items()}
+            return float_value(formula, rounded)
 
         kind = f"code ({str(dtype).removeprefix('torch.')})"
-        self._add(kind, name, cases, expected, evaluate, _float_difference, tol, margin)
+        self._add(kind, name, cases, expected, evaluate, float_difference, tol, margin)
 
     def monte_carlo(
         self,
@@ -158,7 +171,7 @@ class Claim:
         """
 
         def expected(**case: Any) -> tuple[np.ndarray, np.ndarray]:
-            samples = _float_array(sampler(np.random.default_rng(seed), draws, **case))
+            samples = float_array(sampler(np.random.default_rng(seed), draws, **case))
             if samples.shape[:1] != (draws,):
                 raise ValueError(f"the sampler returned shape {samples.shape}, expected ({draws}, ...)")
             if (samples == samples[0]).all(axis=0).any():
@@ -166,11 +179,11 @@ class Claim:
             return samples.mean(axis=0), samples.std(axis=0, ddof=1) / math.sqrt(draws)
 
         def difference(got: np.ndarray, truth: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-            _same_shape(got, truth[0])
+            same_shape(got, truth[0])
             score = (got - truth[0]) / truth[1]
             return score, score
 
-        self._add("Monte Carlo", name, cases, expected, _float_value, difference, z, 2 * z)
+        self._add("Monte Carlo", name, cases, expected, float_value, difference, z, 2 * z)
 
     def ball(
         self,
@@ -188,18 +201,18 @@ class Claim:
         """
 
         def expected(**case: Any) -> np.ndarray:
-            with _precision(bits):
-                return np.asarray(truth(**_balls(case)), dtype=object)
+            with precision(bits):
+                return np.asarray(truth(**balls(case)), dtype=object)
 
         def evaluate(formula: Formula, case: Case) -> np.ndarray:
-            with _precision(bits):
-                return np.asarray(formula(_flint_namespace(), **_balls(case)), dtype=object)
+            with precision(bits):
+                return np.asarray(formula(flint_namespace(), **balls(case)), dtype=object)
 
         def difference(got: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            _same_shape(got, truth)
-            with _precision(bits):
+            same_shape(got, truth)
+            with precision(bits):
                 gaps = [((g - t) / max(1.0, abs(float(t)))) for g, t in zip(got.flat, truth.flat, strict=True)]
-                return _float_array([float(d.lower()) for d in gaps]), _float_array([float(d.upper()) for d in gaps])
+                return float_array([float(d.lower()) for d in gaps]), float_array([float(d.upper()) for d in gaps])
 
         self._add("ball", name, cases, expected, evaluate, difference, tol, margin)
 
@@ -217,7 +230,7 @@ class Claim:
                 cells = [witness.judge(self.formula, self.relation, twin=False)]
                 for entry in self.twins.values():
                     asked = entry.by is None or witness.name in entry.by
-                    cells.append(witness.judge(entry.formula, self.relation, twin=True) if asked else _NOT_ASKED)
+                    cells.append(witness.judge(entry.formula, self.relation, twin=True) if asked else NOT_ASKED)
                 rows.append((witness, cells))
                 for name, cell in zip(("formula", *(f"twin {t!r}" for t in self.twins)), cells, strict=True):
                     if not cell.ok:
@@ -254,19 +267,19 @@ class Claim:
             raise ValueError(
                 f"witness {name!r}: margin {margin:g} must exceed tol {tol:g}: a twin may not pass as both"
             )
-        self.witnesses[name] = _Witness(kind, name, list(cases), truth, evaluate, difference, tol, margin)
+        self.witnesses[name] = Witness(kind, name, list(cases), truth, evaluate, difference, tol, margin)
 
     def _prove(self, got: Any, truth: Any) -> tuple[np.ndarray, np.ndarray]:
         import sympy
 
         got, truth = np.asarray(got, dtype=object), np.asarray(truth, dtype=object)
-        _same_shape(got, truth)
+        same_shape(got, truth)
         lows, highs = [], []
         for g, t in zip(got.flat, truth.flat, strict=True):
             gap = sympy.nsimplify((sympy.sympify(g) - t).doit(), rational=True)
             simple = sympy.factor(sympy.simplify(gap))
             proved = {"==": simple.is_zero, "<=": simple.is_nonpositive, ">=": simple.is_nonnegative}[self.relation]
-            values = [0.0] if proved else _at_rational_points(gap, signed=self.relation != "==")
+            values = [0.0] if proved else at_rational_points(gap, signed=self.relation != "==")
             # Where nothing is proved the gap is known at the points only, and could be anything elsewhere.
             lows.append(-math.inf if self.relation == ">=" and not proved else max(values))
             highs.append(min(values) if self.relation == ">=" or proved else math.inf)
@@ -278,7 +291,7 @@ class Report:
     """The verdicts on one claim; renders as HTML, as plain text, and as a record for the ledger."""
 
     claim: Claim
-    rows: list[tuple["_Witness", list["_Cell"]]]
+    rows: list[tuple["Witness", list["Cell"]]]
     problems: list[str]
     shortfalls: list[str]
 
@@ -291,7 +304,7 @@ class Report:
         claim, twins = self.claim, []
         for column, (name, entry) in enumerate(claim.twins.items(), 1):
             cells = {witness.name: cells[column] for witness, cells in self.rows}
-            asked = [cell for cell in cells.values() if cell is not _NOT_ASKED]
+            asked = [cell for cell in cells.values() if cell is not NOT_ASKED]
             refuted = bool(asked) and all(cell.ok for cell in asked)
             verdicts = {witness: cell.text for witness, cell in cells.items()}
             twins.append({"name": name, "seen": entry.seen, "refuted": refuted, "verdicts": verdicts})
@@ -329,7 +342,7 @@ class Report:
 
         column, row = ' scope="col"', ' scope="row"'
         heads = [cell("th", "witness", scope=column)]
-        heads.append(cell("th", "formula", f"{_RELATIONS[self.claim.relation]} the truth", column))
+        heads.append(cell("th", "formula", f"{RELATIONS[self.claim.relation]} the truth", column))
         heads += [cell("th", f"twin {name}", twin.seen, column) for name, twin in self.claim.twins.items()]
         body = [
             f"<tr>{cell('th', f'{w.kind}: {w.name}', w.rule, row)}{''.join(cell('td', c.text) for c in cells)}</tr>"
@@ -350,77 +363,6 @@ class _Twin:
     formula: Formula
     seen: str
     by: frozenset[str] | None
-
-
-@dataclass
-class _Cell:
-    ok: bool
-    text: str
-    problem: str = ""
-
-
-_NOT_ASKED = _Cell(True, "not asked")
-
-
-@dataclass
-class _Witness:
-    """`difference(got, truth)` encloses formula - truth, in the witness's own unit, by lower and upper bounds."""
-
-    kind: str
-    name: str
-    cases: list[Case]
-    truth: Callable[..., Any]
-    evaluate: Callable[[Formula, Case], Any]
-    difference: Callable[[Any, Any], tuple[np.ndarray, np.ndarray]]
-    tol: float
-    margin: float
-    truths: dict[int, Any] = field(default_factory=dict)
-
-    @property
-    def rule(self) -> str:
-        if self.kind == "symbolic":
-            return f"difference must simplify; a twin's must exceed {self.margin:g} at a rational point"
-        if self.kind == "Monte Carlo":
-            alarm = math.erfc(self.tol / math.sqrt(2))
-            return f"within {self.tol:g} standard errors (false alarms {alarm:.1g}); a twin must exceed {self.margin:g}"
-        return f"error at most {self.tol:g}; a twin's must exceed {self.margin:g}"
-
-    def judge(self, formula: Formula, relation: str, *, twin: bool) -> _Cell:
-        """The verdict on one formula: for the claimed one every case must agree, for a twin one must be far off."""
-        if not self.cases:
-            return _Cell(False, "\u2717 COMPARES NOTHING", "there are no cases")
-        missed, gap = 0, 0.0
-        for number, case in enumerate(self.cases):
-            inputs = f" ({', '.join(f'{k}={v}' for k, v in case.items())})" if case else ""
-            place = f"case {number + 1} of {len(self.cases)}{inputs}"
-            try:
-                # The truth is computed once: it may be costly, and every formula must meet the same one.
-                if number not in self.truths:
-                    self.truths[number] = self.truth(**case)
-                got = self.evaluate(formula, case)
-                low, high = _violation(*self.difference(got, self.truths[number]), relation)
-            except Exception as error:  # whatever went wrong, this witness has not testified
-                kind = type(error).__name__
-                return _Cell(False, f"\u2717 RAISES {kind}", f"{place}: {kind}: {error}")
-            if not twin and high > self.tol:
-                verdict = "DISAGREES" if low > self.tol + 1e-20 else "NOT PROVED"
-                found = f"expected {_RELATIONS[relation]} {self.truths[number]}, got {got}"
-                found += f", off by {low:.3g} to {high:.3g}, allowed {self.tol:g}"
-                return _Cell(False, f"\u2717 {verdict}", f"{place}: {found}")
-            missed += low > self.margin
-            gap = max(gap, low)
-        if not twin:
-            where = f"in {len(self.cases)} cases"
-            if self.kind == "symbolic":
-                where = "by proof: the difference simplifies to " + ("0" if relation == "==" else "one sign")
-            return _Cell(True, f"\u2713 agrees {where}")
-        if not missed:
-            return _Cell(False, "\u2717 NOT REJECTED", f"off by {gap:.3g} at most, and must exceed {self.margin:g}")
-        # A z-score or a count hangs on every random draw: of a simulation only the line that was crossed is printed.
-        if self.kind == "Monte Carlo":
-            return _Cell(True, f"\u2713 rejected, off by more than {self.margin:g} standard errors")
-        where = "" if self.kind == "symbolic" else f" in {missed} of {len(self.cases)} cases"
-        return _Cell(True, f"\u2713 rejected{where}, off by up to {_digits(gap)}")
 
 
 def cases(number: int, seed: int = 0, **draws: Draw) -> list[dict[str, Any]]:
@@ -482,131 +424,6 @@ def ball_normal_mean(g: Callable[[Any], Any], bound: Any) -> Any:
     return body + tail * arb(0, 1)
 
 
-def _violation(low: np.ndarray, high: np.ndarray, relation: str) -> tuple[float, float]:
-    """Bounds on how far formula - truth, enclosed in [low, high], is from what the relation allows."""
-    if not low.size:
-        raise ValueError("an empty array compares nothing")
-    if np.isnan(low).any() or np.isnan(high).any():
-        raise ValueError("the difference is not a number")
-    below, above = np.maximum(0, -high), np.maximum(0, low)
-    if relation == "==":
-        least, most = np.maximum(below, above), np.maximum(np.abs(low), np.abs(high))
-    else:
-        least, most = (above, np.maximum(0, high)) if relation == "<=" else (below, np.maximum(0, -low))
-    return float(least.max()), float(most.max())
-
-
-def _float_array(value: Any) -> np.ndarray:
-    array = np.asarray(value, dtype=np.float64)
-    if not np.isfinite(array).all():
-        raise ValueError(f"not a finite number: {value}")
-    return array
-
-
-def _float_value(formula: Formula, case: Case) -> np.ndarray:
-    return _float_array(formula(_numpy_namespace(), **case))
-
-
-def _same_shape(got: np.ndarray, truth: np.ndarray) -> None:
-    if got.shape != truth.shape:
-        raise ValueError(f"the formula has shape {got.shape}, the truth {truth.shape}")
-
-
-def _float_difference(got: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    _same_shape(got, truth)
-    gap = (got - truth) / np.maximum(1, np.abs(truth))
-    return gap, gap
-
-
-def _at_rational_points(expression: Any, *, signed: bool) -> list[float]:
-    """The expression's values (magnitudes unless signed) at five seeded rational points, to 30 digits.
-
-    Positive symbols lie in (0, 1/2), so that probabilities and what is left of one stay positive; integers in 1..6.
-    """
-    import sympy
-
-    rng = np.random.default_rng(0)
-
-    def point(symbol: Any) -> Any:
-        if symbol.is_integer:
-            return sympy.Integer(int(rng.integers(1, 7)))
-        if symbol.is_positive:
-            return sympy.Rational(int(rng.integers(1, 64)), 128)
-        return sympy.Rational(int(rng.integers(-64, 64)), 32) + sympy.Rational(1, 64)
-
-    names = sorted(expression.free_symbols, key=str)
-    values = [complex(sympy.N(expression.subs({name: point(name) for name in names}), 30)) for _ in range(5)]
-    if signed and any(value.imag for value in values):
-        raise ValueError(f"{expression} is not real at a rational point: an inequality needs real values")
-    reals = [value.real if signed else abs(value) for value in values]
-    if not np.isfinite(reals).all():
-        raise ValueError(f"{expression} is not finite at a rational point")
-    return reals
-
-
-def _digits(gap: float) -> str:
-    # Rounded first to 6 digits: a gap of 0.125 plus rounding noise would else print as 0.12 here and 0.13 there.
-    return f"{float(f'{gap:.6g}'):.2g}"
-
-
 def _numbers(twin: str) -> list[str]:
     head, colon, _ = twin.partition(":")
     return re.findall(r"[SE]\d+", head) if colon else []
-
-
-def _each(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The function, applied to every element where it meets an object array."""
-    over_array = np.vectorize(function, otypes=[object])
-    return lambda x: over_array(x) if isinstance(x, np.ndarray) else function(x)
-
-
-@functools.cache
-def _numpy_namespace() -> SimpleNamespace:
-    from scipy import special
-
-    def logdet(matrix: np.ndarray) -> float:
-        sign, value = np.linalg.slogdet(matrix)
-        return value if sign > 0 else math.nan
-
-    functions = {"log": np.log, "exp": np.exp, "sqrt": np.sqrt, "abs": np.abs, "sum": np.sum, "pi": math.pi}
-    special_functions = {"erf": special.erf, "lgamma": special.gammaln, "digamma": special.digamma}
-    return SimpleNamespace(**functions, **special_functions, inv=np.linalg.inv, logdet=logdet)
-
-
-@functools.cache
-def _sympy_namespace() -> SimpleNamespace:
-    import sympy as s
-
-    functions = {"log": s.log, "exp": s.exp, "sqrt": s.sqrt, "abs": s.Abs, "erf": s.erf, "lgamma": s.loggamma}
-    lifted = {name: _each(function) for name, function in {**functions, "digamma": s.digamma}.items()}
-    matrix = {"inv": lambda a: np.array(s.Matrix(a).inv()), "logdet": lambda a: s.log(s.Matrix(a).det())}
-    return SimpleNamespace(**lifted, **matrix, sum=np.sum, pi=s.pi)
-
-
-def _flint_namespace() -> SimpleNamespace:
-    from flint import arb, arb_mat
-
-    def method(name: str) -> Callable[[Any], Any]:
-        return lambda x: getattr(x if hasattr(x, name) else arb(x), name)()
-
-    functions = {name: method(name) for name in ("log", "exp", "sqrt", "erf", "lgamma", "digamma")}
-    lifted = {name: _each(function) for name, function in {**functions, "abs": abs}.items()}
-    matrix = {
-        "inv": lambda a: np.array(arb_mat(a.tolist()).inv().tolist(), dtype=object),
-        "logdet": lambda a: arb_mat(a.tolist()).det().log(),
-    }
-    return SimpleNamespace(**lifted, **matrix, sum=np.sum, pi=arb.pi())
-
-
-def _balls(case: Case) -> dict[str, Any]:
-    """The case with every float as the exact ball around it."""
-    from flint import arb
-
-    exact = _each(lambda value: arb(float(value)))
-    return {name: value if isinstance(value, _INTEGER) else exact(value) for name, value in case.items()}
-
-
-def _precision(bits: int) -> Any:
-    from flint import ctx
-
-    return ctx.workprec(bits)

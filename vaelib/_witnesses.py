@@ -1,0 +1,215 @@
+"""How a witness of `vaelib.verify` judges a formula, and the arithmetic in which it does so.
+
+A formula is a function of a namespace: sympy's, numpy's or python-flint's, built at the end of this file.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+Formula = Callable[..., Any]
+Case = Mapping[str, Any]
+
+INTEGER = (int, np.integer)
+RELATIONS = {"==": "equal to", "<=": "at most", ">=": "at least"}
+
+
+@dataclass
+class Cell:
+    ok: bool
+    text: str
+    problem: str = ""
+
+
+NOT_ASKED = Cell(True, "not asked")
+
+
+@dataclass
+class Witness:
+    """`difference(got, truth)` encloses formula - truth, in the witness's own unit, by lower and upper bounds."""
+
+    kind: str
+    name: str
+    cases: list[Case]
+    truth: Callable[..., Any]
+    evaluate: Callable[[Formula, Case], Any]
+    difference: Callable[[Any, Any], tuple[np.ndarray, np.ndarray]]
+    tol: float
+    margin: float
+    truths: dict[int, Any] = field(default_factory=dict)
+
+    @property
+    def rule(self) -> str:
+        if self.kind == "symbolic":
+            return f"difference must simplify; a twin's must exceed {self.margin:g} at a rational point"
+        if self.kind == "Monte Carlo":
+            alarm = math.erfc(self.tol / math.sqrt(2))
+            return f"within {self.tol:g} standard errors (false alarms {alarm:.1g}); a twin must exceed {self.margin:g}"
+        return f"error at most {self.tol:g}; a twin's must exceed {self.margin:g}"
+
+    def judge(self, formula: Formula, relation: str, *, twin: bool) -> Cell:
+        """The verdict on one formula: for the claimed one every case must agree, for a twin one must be far off."""
+        if not self.cases:
+            return Cell(False, "\u2717 COMPARES NOTHING", "there are no cases")
+        missed, gap = 0, 0.0
+        for number, case in enumerate(self.cases):
+            inputs = f" ({', '.join(f'{k}={v}' for k, v in case.items())})" if case else ""
+            place = f"case {number + 1} of {len(self.cases)}{inputs}"
+            try:
+                # The truth is computed once: it may be costly, and every formula must meet the same one.
+                if number not in self.truths:
+                    self.truths[number] = self.truth(**case)
+                got = self.evaluate(formula, case)
+                low, high = violation(*self.difference(got, self.truths[number]), relation)
+            except Exception as error:  # whatever went wrong, this witness has not testified
+                kind = type(error).__name__
+                return Cell(False, f"\u2717 RAISES {kind}", f"{place}: {kind}: {error}")
+            if not twin and high > self.tol:
+                verdict = "DISAGREES" if low > self.tol + 1e-20 else "NOT PROVED"
+                found = f"expected {RELATIONS[relation]} {self.truths[number]}, got {got}"
+                found += f", off by {low:.3g} to {high:.3g}, allowed {self.tol:g}"
+                return Cell(False, f"\u2717 {verdict}", f"{place}: {found}")
+            missed += low > self.margin
+            gap = max(gap, low)
+        if not twin:
+            where = f"in {len(self.cases)} cases"
+            if self.kind == "symbolic":
+                where = "by proof: the difference simplifies to " + ("0" if relation == "==" else "one sign")
+            return Cell(True, f"\u2713 agrees {where}")
+        if not missed:
+            return Cell(False, "\u2717 NOT REJECTED", f"off by {gap:.3g} at most, and must exceed {self.margin:g}")
+        # A z-score or a count hangs on every random draw: of a simulation only the line that was crossed is printed.
+        if self.kind == "Monte Carlo":
+            return Cell(True, f"\u2713 rejected, off by more than {self.margin:g} standard errors")
+        where = "" if self.kind == "symbolic" else f" in {missed} of {len(self.cases)} cases"
+        return Cell(True, f"\u2713 rejected{where}, off by up to {digits(gap)}")
+
+
+def violation(low: np.ndarray, high: np.ndarray, relation: str) -> tuple[float, float]:
+    """Bounds on how far formula - truth, enclosed in [low, high], is from what the relation allows."""
+    if not low.size:
+        raise ValueError("an empty array compares nothing")
+    if np.isnan(low).any() or np.isnan(high).any():
+        raise ValueError("the difference is not a number")
+    below, above = np.maximum(0, -high), np.maximum(0, low)
+    if relation == "==":
+        least, most = np.maximum(below, above), np.maximum(np.abs(low), np.abs(high))
+    else:
+        least, most = (above, np.maximum(0, high)) if relation == "<=" else (below, np.maximum(0, -low))
+    return float(least.max()), float(most.max())
+
+
+def float_array(value: Any) -> np.ndarray:
+    array = np.asarray(value, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError(f"not a finite number: {value}")
+    return array
+
+
+def float_value(formula: Formula, case: Case) -> np.ndarray:
+    return float_array(formula(numpy_namespace(), **case))
+
+
+def same_shape(got: np.ndarray, truth: np.ndarray) -> None:
+    if got.shape != truth.shape:
+        raise ValueError(f"the formula has shape {got.shape}, the truth {truth.shape}")
+
+
+def float_difference(got: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    same_shape(got, truth)
+    gap = (got - truth) / np.maximum(1, np.abs(truth))
+    return gap, gap
+
+
+def at_rational_points(expression: Any, *, signed: bool) -> list[float]:
+    """The expression's values (magnitudes unless signed) at five seeded rational points, to 30 digits.
+
+    Positive symbols lie in (0, 1/2), so that probabilities and what is left of one stay positive; integers in 1..6.
+    """
+    import sympy
+
+    rng = np.random.default_rng(0)
+
+    def point(symbol: Any) -> Any:
+        if symbol.is_integer:
+            return sympy.Integer(int(rng.integers(1, 7)))
+        if symbol.is_positive:
+            return sympy.Rational(int(rng.integers(1, 64)), 128)
+        return sympy.Rational(int(rng.integers(-64, 64)), 32) + sympy.Rational(1, 64)
+
+    names = sorted(expression.free_symbols, key=str)
+    values = [complex(sympy.N(expression.subs({name: point(name) for name in names}), 30)) for _ in range(5)]
+    if signed and any(value.imag for value in values):
+        raise ValueError(f"{expression} is not real at a rational point: an inequality needs real values")
+    reals = [value.real if signed else abs(value) for value in values]
+    if not np.isfinite(reals).all():
+        raise ValueError(f"{expression} is not finite at a rational point")
+    return reals
+
+
+def digits(gap: float) -> str:
+    # Rounded first to 6 digits: a gap of 0.125 plus rounding noise would else print as 0.12 here and 0.13 there.
+    return f"{float(f'{gap:.6g}'):.2g}"
+
+
+def each(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The function, applied to every element where it meets an object array."""
+    over_array = np.vectorize(function, otypes=[object])
+    return lambda x: over_array(x) if isinstance(x, np.ndarray) else function(x)
+
+
+@functools.cache
+def numpy_namespace() -> SimpleNamespace:
+    from scipy import special
+
+    def logdet(matrix: np.ndarray) -> float:
+        sign, value = np.linalg.slogdet(matrix)
+        return value if sign > 0 else math.nan
+
+    functions = {"log": np.log, "exp": np.exp, "sqrt": np.sqrt, "abs": np.abs, "sum": np.sum, "pi": math.pi}
+    special_functions = {"erf": special.erf, "lgamma": special.gammaln, "digamma": special.digamma}
+    return SimpleNamespace(**functions, **special_functions, inv=np.linalg.inv, logdet=logdet)
+
+
+@functools.cache
+def sympy_namespace() -> SimpleNamespace:
+    import sympy as s
+
+    functions = {"log": s.log, "exp": s.exp, "sqrt": s.sqrt, "abs": s.Abs, "erf": s.erf, "lgamma": s.loggamma}
+    lifted = {name: each(function) for name, function in {**functions, "digamma": s.digamma}.items()}
+    matrix = {"inv": lambda a: np.array(s.Matrix(a).inv()), "logdet": lambda a: s.log(s.Matrix(a).det())}
+    return SimpleNamespace(**lifted, **matrix, sum=np.sum, pi=s.pi)
+
+
+def flint_namespace() -> SimpleNamespace:
+    from flint import arb, arb_mat
+
+    def method(name: str) -> Callable[[Any], Any]:
+        return lambda x: getattr(x if hasattr(x, name) else arb(x), name)()
+
+    functions = {name: method(name) for name in ("log", "exp", "sqrt", "erf", "lgamma", "digamma")}
+    lifted = {name: each(function) for name, function in {**functions, "abs": abs}.items()}
+    matrix = {
+        "inv": lambda a: np.array(arb_mat(a.tolist()).inv().tolist(), dtype=object),
+        "logdet": lambda a: arb_mat(a.tolist()).det().log(),
+    }
+    return SimpleNamespace(**lifted, **matrix, sum=np.sum, pi=arb.pi())
+
+
+def balls(case: Case) -> dict[str, Any]:
+    """The case with every float as the exact ball around it."""
+    from flint import arb
+
+    exact = each(lambda value: arb(float(value)))
+    return {name: value if isinstance(value, INTEGER) else exact(value) for name, value in case.items()}
+
+
+def precision(bits: int) -> Any:
+    from flint import ctx
+
+    return ctx.workprec(bits)
