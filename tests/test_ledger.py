@@ -94,6 +94,10 @@ unrefuted = [{"name": "E5: no 1/2", "seen": "", "refuted": False}]
             {"markdown": ["$$ a \\tag{2.4} $$", "**Verdict E7:** true"]},
             "verdict E7 in 02_divergence.ipynb is not about",
         ),
+        (
+            {"markdown": ["$$ a \\tag{2.4} $$", "**Verdict S7:** slip"]},
+            "the verdicts on S7 differ: slip, true",
+        ),
         ({"markdown": ["$$ a \\tag{2.4} $$", "a \\tag{2.5}"]}, "tag 2.5 in 02_divergence.ipynb stands outside"),
         ({"pending": {**PENDING, "E5": "later"}}, "E5 is settled by claim 2.4: take it off PENDING"),
         ({"pending": {**PENDING, "S7": "later"}}, "S7 is settled by verdict in 02_divergence.ipynb: take it off"),

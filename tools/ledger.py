@@ -4,8 +4,8 @@
 
 It reads the *stored* outputs (nbval sees to it that they are what the code gives) and exits with status 1, naming each,
 where a numbered equation has no claim, a claim has no equation, fewer than two kinds of witnesses, no twin, or did not
-pass, where an id occurs twice, or where a statement of the source (S1 to S20) or a known error (E1 to E25) is settled
-nowhere.
+pass, where an id occurs twice, where two verdicts on one statement differ, or where a statement of the source (S1 to
+S20) or a known error (E1 to E25) is settled nowhere.
 
 Conventions, all visible to the reader:
 - A displayed equation that is claimed carries the claim's id as its tag, `$$ ... \\tag{3.2} $$`, in the notebook of the
@@ -100,6 +100,10 @@ def audit(found: dict[str, list[dict[str, Any]]], pending: dict[str, str]) -> li
             lines.append(f"verdict {verdict['id']} in {verdict['notebook']} starts with none of {', '.join(VERDICTS)}")
         if verdict["id"] not in STATEMENTS:
             lines.append(f"verdict {verdict['id']} in {verdict['notebook']} is not about one of S1 to S20")
+    words = defaultdict(set)
+    for verdict in found["verdicts"]:
+        words[verdict["id"]].update(_WORDS.findall(verdict["verdict"])[:1])
+    lines += [f"the verdicts on {n} differ: {', '.join(sorted(said))}" for n, said in words.items() if len(said) > 1]
     lines += [f"{n} is settled nowhere" for n in STATEMENTS + ERRORS if n not in settled and n not in pending]
     lines += [f"{n} is settled by {', '.join(settled[n])}: take it off PENDING" for n in pending if n in settled]
     lines += [f"PENDING {n} is no known number" for n in pending if n not in known]

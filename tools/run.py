@@ -2,7 +2,8 @@
 
     python tools/run.py setup               make .venv with all that is needed (every other command does this first)
     python tools/run.py course [01 03 ...]  execute the notebooks into build/course, training their models
-    python tools/run.py test                static checks, unit tests, and nbval over every notebook
+    python tools/run.py test                static checks, unit tests, the ledger, and nbval over every notebook
+    python tools/run.py ledger              collect every claim of the notebooks into build/ledger.md
     python tools/run.py lab                 open the notebooks in JupyterLab
     python tools/run.py notebooks [01 ...]  execute the notebooks in place and store their outputs
 
@@ -262,6 +263,7 @@ def test(_only: list[str]) -> int:
         "ruff format": [python, "-m", "ruff", "format", "--check", "."],
         "ty": [python, "-m", "ty", "check", "--python", sys.prefix],
         "unit tests": [python, "-m", "pytest", f"-n{WORKERS}", "tests"],
+        "ledger of claims": [python, "tools/ledger.py"],
         "notebooks under nbval": nbval("notebooks"),
     }
     summary, failed = [], False
@@ -275,12 +277,17 @@ def test(_only: list[str]) -> int:
     return int(failed)
 
 
+def ledger(_only: list[str]) -> int:
+    """Collects every claim of the notebooks into build/ledger.md, and fails where one lacks."""
+    return call(sys.executable, "tools/ledger.py")
+
+
 def lab(_only: list[str]) -> int:
     """Opens JupyterLab."""
     return call(sys.executable, "-m", "jupyterlab", OMP_NUM_THREADS="1")
 
 
-COMMANDS = {"course": course, "notebooks": notebooks, "test": test, "lab": lab}
+COMMANDS = {"course": course, "notebooks": notebooks, "test": test, "ledger": ledger, "lab": lab}
 
 if __name__ == "__main__":
     try:
