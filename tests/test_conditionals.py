@@ -58,6 +58,16 @@ def test_shared_scale_is_learned():
     assert gaussian.log_scale.grad != 0
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_log_sigma_is_kept_within_ten_of_zero(sign):
+    free, shared = vl.Gaussian(16, 2, hidden=()), vl.Gaussian(16, 2, hidden=(), scale="shared")
+    with torch.no_grad():
+        free.heads[1].bias.fill_(sign * 1e4)
+        shared.log_scale.fill_(sign * 1e4)
+        for gaussian in (free, shared):
+            assert torch.allclose(gaussian(images()).stddev.log(), torch.tensor(sign * 10.0))
+
+
 def test_extreme_network_outputs_stay_finite():
     gaussian = vl.Gaussian(16, 2, hidden=())
     with torch.no_grad():
@@ -68,13 +78,14 @@ def test_extreme_network_outputs_stay_finite():
         assert torch.isfinite(gaussian(images()).log_prob(torch.full((3, 2), 1e3))).all()
 
 
-@pytest.mark.parametrize(
-    "distribution",
-    [vl.Gaussian(4, 2)(torch.zeros(3, 4)), vl.Bernoulli(4, 2)(torch.zeros(3, 4)), vl.StandardNormal(2)()],
-)
-def test_arguments_are_not_validated_in_the_hot_loop(distribution):
-    assert not distribution._validate_args
-    assert not distribution.base_dist._validate_args
+@pytest.mark.parametrize("conditional", [vl.Gaussian, vl.Bernoulli, vl.StandardNormal])
+def test_arguments_are_not_validated_in_the_hot_loop(conditional):
+    made = conditional(2)() if conditional is vl.StandardNormal else conditional(4, 2)(torch.zeros(3, 4))
+    assert made._validate_args is made.base_dist._validate_args is False
+
+
+def test_the_prior_adds_nothing_to_the_state_dict():
+    assert not vl.StandardNormal(3).state_dict()
 
 
 @pytest.mark.parametrize(("scale", "heads"), [(None, 2), (0.3, 1), ("shared", 1)])

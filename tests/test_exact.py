@@ -110,6 +110,19 @@ def test_iwae_lies_between_the_elbo_and_log_px_and_rises():
     assert (mean[2] < c.log_px(x) + 0.01).all()  # 0.01: three standard errors
 
 
+def test_random_chains_are_seeded_and_in_double_precision():
+    a, b, other = (LinearGaussianChain.random([4, 3, 2], seed=seed) for seed in (1, 1, 2))
+    x = x_for(2)
+    assert torch.equal(a.log_px(x), b.log_px(x))
+    assert not torch.allclose(a.log_px(x), other.log_px(x))
+    assert a.log_px(x).dtype == torch.float64
+    assert torch.equal(LinearGaussianChain.random([4, 3]).log_px(x), LinearGaussianChain.random([4, 3], 0).log_px(x))
+
+
+def test_exact_densities_are_not_validated_either():
+    assert scalar_chain().prior()._validate_args is False
+
+
 def test_wrong_shapes_are_refused():
     eye = torch.eye(2)
     with pytest.raises(ValueError, match="expected \\(size, inputs\\)"):

@@ -173,6 +173,10 @@ class Plain(nn.Module):
 def test_any_module_that_returns_a_distribution_plugs_in():
     model = vl.VAE(Plain(), vl.Bernoulli(3, (1, 4, 4)), prior=LaplacePrior(3))
     terms = model(binary(), samples=3)
+    free = nn.Sequential(nn.Linear(2, 3))
+    free.forward = lambda z: Independent(Normal(free[0](z), 1.0), 1)
+    two = vl.MHVAE([Plain(), vl.Gaussian(3, 2)], [vl.Bernoulli(3, (1, 4, 4)), free])
+    assert vl.elbo(two(binary())).shape == (6,)
     assert torch.isfinite(vl.elbo(terms)).all()
     assert model.sample(2).shape == (2, 1, 4, 4)
 
@@ -184,6 +188,7 @@ def test_a_pair_without_a_closed_form_is_sampled():
 
     terms = vl.VAE(Student(), vl.Bernoulli(3, (1, 4, 4)), prior=vl.StandardNormal(3))(binary(), samples=3)
     assert terms.kl is None
+    assert terms.log_px.shape == (3, 6)
     assert torch.equal(terms.rates, terms.log_qz - terms.log_pz)
 
 

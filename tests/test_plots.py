@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from vaelib import cave, plots
+from vaelib import plots
 from vaelib.train import History, Summary
 
 matplotlib.use("Agg")
@@ -56,16 +56,6 @@ def test_rate_per_level_has_a_line_per_level():
     ax = plots.rate_per_level(history())
     assert [line.get_label() for line in ax.lines[:2]] == ["z1", "z2"]
     assert list(ax.lines[1].get_ydata()) == [8, 8, 8]
-
-
-def test_cave_scene_draws_the_shadow_that_is_rendered():
-    latents = cave.place("cone", pitch=0.4)[None]
-    ax = plots.cave_scene(latents, title="The cave")
-    wall = ax.collections[0]._facecolor3d[:, :3].sum(1)  # 28 x 28 tiles, top row first; the public ones are sorted
-    dark = cave.render(latents).flatten().numpy() == 1
-    assert len(wall) == len(dark) == 784
-    assert wall[dark].max() < wall[~dark].min()
-    assert [text.get_text() for text in ax.texts] == ["the fire", "what is: z", "what is seen: x"]
 
 
 @pytest.mark.parametrize(
