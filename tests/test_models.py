@@ -88,6 +88,15 @@ def test_the_middle_rate_is_sampled_jointly_not_a_conditional_kl():
     assert abs(values.mean() - -2.2807) > 100 * stderr
 
 
+def test_defaults_are_one_draw_and_the_level_next_to_the_data():
+    model, x = chain(2), binary()
+    assert model(x).log_px.shape == (1, 6)
+    torch.manual_seed(1)
+    default = model.reconstruct(x)
+    torch.manual_seed(1)
+    assert torch.equal(default, model.reconstruct(x, level=1))
+
+
 def test_vae_is_the_one_level_chain():
     model, x = vl.VAE.mlp((1, 4, 4), latent=3, hidden=(8,)), binary()
     same = vl.MHVAE([model.encoders[0]], [model.decoders[0]])

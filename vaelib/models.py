@@ -28,7 +28,7 @@ class MHVAE(nn.Module):
 
     Raises ValueError where there is no level, the numbers of encoders and decoders differ, or sizes do not meet.
 
-    Source: Luo 2022 (arXiv 2208.11970), eq. 20-23, written with z_t for his latents.
+    Source: Luo 2022 (arXiv 2208.11970), eq. 23-29, written with z_t for his latents.
     """
 
     def __init__(self, encoders: Sequence[nn.Module], decoders: Sequence[nn.Module], prior: nn.Module | None = None):
