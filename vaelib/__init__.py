@@ -19,37 +19,58 @@ samples and B the number of examples. Every bound and every density is in nats p
 import importlib
 from typing import TYPE_CHECKING
 
-from . import cave
-from .bounds import Terms, cosine, elbo, iwae, warmup
-from .conditionals import Bernoulli, Gaussian, StandardNormal
+from . import cave, diagnostics, nets, sandwich
+from .bounds import Terms, cosine, dreg, elbo, free_bits, iwae, warmup
+from .conditionals import (
+    Bernoulli,
+    Categorical,
+    Conditional,
+    ContinuousBernoulli,
+    DiscretisedLogistic,
+    Gaussian,
+    StandardNormal,
+)
 from .data import Dataset, Split, load
 from .evaluate import NLL, nll
-from .models import MHVAE, VAE
+from .hierarchy import Hierarchy
+from .models import HVAE, MHVAE, VAE, Ladder
 from .train import History, fit
 
 if TYPE_CHECKING:
     from . import exact, plots, verify
 
 __all__ = [
+    "HVAE",
     "MHVAE",
     "NLL",
     "VAE",
     "Bernoulli",
+    "Categorical",
+    "Conditional",
+    "ContinuousBernoulli",
     "Dataset",
+    "DiscretisedLogistic",
     "Gaussian",
+    "Hierarchy",
     "History",
+    "Ladder",
     "Split",
     "StandardNormal",
     "Terms",
     "cave",
     "cosine",
+    "diagnostics",
+    "dreg",
     "elbo",
     "exact",
     "fit",
+    "free_bits",
     "iwae",
     "load",
+    "nets",
     "nll",
     "plots",
+    "sandwich",
     "verify",
     "warmup",
 ]

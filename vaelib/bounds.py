@@ -24,12 +24,14 @@ class Terms(NamedTuple):
     log_pz: (T, K, B), log p(z_t | z_{t+1}), level z_1 first; the last is the prior log p(z_T).
     log_qz: (T, K, B), log q(z_t | z_{t-1}), with z_0 = x.
     kl: (T, K, B) or None: each level's rate with closed forms in place of samples where the model has them.
+    latents: z_1 ... z_T, each (K, B, L_t), or None: kept by `model(x, path=True)` alone.
     """
 
     log_px: Tensor
     log_pz: Tensor
     log_qz: Tensor
     kl: Tensor | None = None
+    latents: tuple[Tensor, ...] | None = None
 
     @property
     def log_weights(self) -> Tensor:
@@ -56,15 +58,55 @@ def elbo(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
     return (terms.log_px - beta * terms.rates.sum(0)).mean(0)
 
 
-def iwae(terms: Terms) -> Tensor:
+def free_bits(terms: Terms, beta: float | Tensor = 1.0, *, nats: float) -> Tensor:
+    """The ELBO with each level's rate, per example, counted as at least `nats`: (B,). An objective, not an ELBO.
+
+    A level that costs less than it is allowed has no gradient that pushes it to the prior. Per example and level: the
+    rate is averaged over the K samples, clamped, then summed over the levels; the batch mean comes last (to clamp a
+    rescaled rate is another objective). Where rates are sampled, not closed-form, their noise meets the clamp: use more
+    samples there.
+
+    Raises ValueError where `nats` is negative or not finite.
+
+    Source: Kingma et al. 2016 (arXiv 1606.04934), eq. 15, who clamp the batch mean of the rate.
+    """
+    if not 0 <= nats < math.inf:
+        raise ValueError(f"nats is {nats!r}: expected a finite number of at least 0, the rate that each level has free")
+    return terms.log_px.mean(0) - beta * terms.rates.mean(1).clamp_min(nats).sum(0)
+
+
+def iwae(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
     """log (1/K) sum_k w_k: (B,). The log of the mean of the weights, not the mean of their logs.
 
-    Its expectation lies between the ELBO (K = 1) and log p(x), and does not decrease with K.
+    Its expectation lies between the ELBO (K = 1) and log p(x), and does not decrease with K. With beta other than 1,
+    for a warm-up, w = p(x | z) (p(z) / q(z | x))^beta, which is no bound.
 
     Source: Burda et al. 2016 (arXiv 1509.00519), eq. 8.
     """
-    log_weights = terms.log_weights
+    log_weights = terms.log_px + beta * (terms.log_pz - terms.log_qz).sum(0)
     return torch.logsumexp(log_weights, 0) - math.log(log_weights.shape[0])
+
+
+def dreg(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
+    """The value of `iwae`, (B,), with a gradient of the same mean and less variance: the doubly reparameterised one.
+
+    With v_k = w_k / sum_j w_j, the weights of p receive sum_k v_k d log w_k, as in `iwae`, and those of q receive
+    sum_k v_k^2 (d log w_k / d z_k) (d z_k / d phi). Needs `model(x, samples=K, path=True)`, which holds back the direct
+    dependence of log q on phi.
+
+    Raises ValueError for terms without latents.
+
+    Source: Tucker et al. 2019 (arXiv 1810.04152), eq. 8.
+    """
+    if terms.latents is None:
+        raise ValueError("these terms have no latents: dreg needs model(x, samples=K, path=True)")
+    log_weights = terms.log_px + beta * (terms.log_pz - terms.log_qz).sum(0)
+    share = log_weights.detach().softmax(0)  # v: (K, B)
+    for latent in terms.latents:
+        if latent.requires_grad:  # on its way to z the gradient has met v once, as the derivative of the logsumexp
+            factor = share.reshape(share.shape + (1,) * (latent.ndim - share.ndim))
+            latent.register_hook(lambda gradient, factor=factor: factor * gradient)
+    return iwae(terms, beta)
 
 
 def warmup(epochs: float) -> Callable[[float], float]:

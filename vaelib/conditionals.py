@@ -2,7 +2,15 @@
 
 An encoder is q(z_t | z_{t-1}) with z_0 = x; a decoder is p(z_{t-1} | z_t). Both are the same kind of thing: a network
 that turns the condition into the parameters of a distribution. Any `nn.Module` whose `forward` returns a distribution
-with the right `event_shape` can take the place of those below.
+with the right `event_shape` can take the place of those below, and any module that returns enough numbers the place of
+their network.
+
+    >>> encoder = Gaussian(784, 16, hidden=(200,), norm="layer")
+    >>> encoder(torch.zeros(5, 1, 28, 28)).mean.shape
+    torch.Size([5, 16])
+    >>> decoder = Bernoulli(16, (1, 28, 28), net=nn.Linear(16, 784))
+    >>> decoder(torch.zeros(3, 5, 16)).log_prob(torch.ones(5, 1, 28, 28)).shape
+    torch.Size([3, 5])
 
 Argument validation of the distributions is switched off here: it reads every value, which on a GPU makes the host wait.
 The data are checked once, where they enter (see `MHVAE.check`).
@@ -10,12 +18,15 @@ The data are checked once, where they enter (see `MHVAE.check`).
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli as BernoulliDistribution
-from torch.distributions import Independent, Normal
+from torch.distributions import Distribution, Independent, Normal
+
+from . import distributions
+from .nets import mlp
 
 Shape = int | Sequence[int]
 
@@ -27,115 +38,163 @@ def _event(event: Shape, name: str = "event") -> tuple[int, ...]:
     return shape
 
 
-def _mlp(inputs: int, hidden: Sequence[int], activation: Callable[[], nn.Module]) -> nn.Sequential:
-    sizes = [inputs, *hidden]
-    layers: list[nn.Module] = []
-    for fan_in, fan_out in pairwise(sizes):
-        layers += [nn.Linear(fan_in, fan_out), activation()]
-    return nn.Sequential(*layers)
+class Conditional(nn.Module):
+    """What the bundled conditionals share: a network that gives P parameters for each entry of the event.
 
+    Parameters
+    ----------
+    inputs: number of entries of the condition, e.g. 784 for 28 x 28 images or the size of a latent, or its shape.
+    event: size of the variable, an integer or a shape such as `(1, 28, 28)`.
+    hidden: sizes of the hidden layers of a multilayer perceptron, which ends in one linear head per parameter.
+    activation, norm, gated: its layers, see `vaelib.nets.mlp`.
+    net: a module of your own in its place, (N, *inputs) -> (N, P * entries), all of the first parameter first.
 
-class _MLPConditional(nn.Module):
-    """The part that Gaussian and Bernoulli share: a multilayer perceptron with one linear head per parameter."""
+    Raises ValueError where a size is not as said, or the condition or the net's output does not fit.
+    """
 
     def __init__(
-        self, inputs: int, event: Shape, hidden: Sequence[int], activation: Callable[[], nn.Module], heads: int
+        self,
+        inputs: Shape,
+        event: Shape,
+        hidden: Sequence[int] = (200, 200),
+        *,
+        heads: int,
+        activation: Callable[[], nn.Module] = nn.Tanh,
+        norm: str | None = None,
+        gated: bool = False,
+        net: nn.Module | None = None,
     ):
         super().__init__()
-        (self.inputs,) = _event(inputs, "inputs")
+        self.condition = _event(inputs, "inputs")
+        self.inputs = math.prod(self.condition)
         self.event = _event(event)
-        if isinstance(hidden, int) or any(not isinstance(size, int) or size < 1 for size in hidden):
-            raise ValueError(f"hidden is {hidden!r}: expected a sequence of positive layer sizes such as (200, 200)")
-        self.hidden = tuple(hidden)
-        self.body = _mlp(self.inputs, hidden, activation)
-        width = hidden[-1] if hidden else self.inputs
-        self.heads = nn.ModuleList(nn.Linear(width, math.prod(self.event)) for _ in range(heads))
+        self.net = net
+        if net is None:
+            self.body = mlp(self.inputs, hidden, activation, norm, gated)
+            self.hidden = tuple(hidden)
+            width = hidden[-1] if hidden else self.inputs
+            self.heads = nn.ModuleList(nn.Linear(width, math.prod(self.event)) for _ in range(heads))
+        else:
+            self.parameters_per_entry = heads
 
-    def parameters_at(self, condition: Tensor) -> list[Tensor]:
-        """The heads' outputs, each (..., *event), for a condition (..., inputs) or an image batch (B, *shape)."""
+    def parameters_at(self, condition: Tensor) -> Sequence[Tensor]:
+        """The parameters, each (..., *event), for a condition (..., inputs) or an image batch (B, *shape)."""
         flat = condition if condition.shape[-1] == self.inputs else condition.flatten(1)  # (..., inputs)
         if flat.ndim < 2 or flat.shape[-1] != self.inputs:
             raise ValueError(
                 f"{type(self).__name__} takes {self.inputs} numbers per example, got a tensor of shape "
                 f"{tuple(condition.shape)}: expected (batch, {self.inputs}) or images with {self.inputs} pixels"
             )
-        features = self.body(flat)
-        return [head(features).unflatten(-1, self.event) for head in self.heads]
+        lead = flat.shape[:-1]
+        rows = flat.reshape(-1, self.inputs)  # (N, inputs): batch normalisation and convolutions know one batch axis
+        if self.net is None:
+            features = self.body(rows)
+            return [head(features).view(*lead, *self.event) for head in self.heads]
+        output = self.net(rows.unflatten(-1, self.condition))
+        want = self.parameters_per_entry * math.prod(self.event)
+        if output.shape[:1] != rows.shape[:1] or output[0].numel() != want:
+            raise ValueError(
+                f"net gave shape {tuple(output.shape)} for {len(rows)} examples: {type(self).__name__} needs {want} "
+                f"numbers per example, {self.parameters_per_entry} for each entry of the event {self.event}"
+            )
+        return output.reshape(*lead, self.parameters_per_entry, *self.event).unbind(len(lead))
+
+    def independent(self, base: Distribution) -> Independent:
+        """The distribution of the event as a whole, whose log_prob is the sum over its entries."""
+        return Independent(base, len(self.event), validate_args=False)
 
 
-class Gaussian(_MLPConditional):
-    """N(y; mu(c), diag sigma(c)^2): independent Gaussian dimensions, given the condition c.
-
-    Parameters
-    ----------
-    inputs: number of entries of the condition, e.g. 784 for 28 x 28 images or the size of a latent.
-    event: size of y, an integer or a shape such as `(1, 28, 28)`.
-    hidden: sizes of the hidden layers.
-    scale: where the standard deviation sigma comes from. `None`: the network gives one per dimension;
-        a positive number: fixed; `"shared"`: one number, learned with the weights.
-    activation: makes the non-linearity of a hidden layer.
-
-    `forward(c)` takes c of shape (..., inputs), or images (B, *shape), and returns `Independent(Normal(mu, sigma))`
-    with batch shape (...) and event shape `event`. The network gives log sigma, kept within [-10, 10] so that no
-    density overflows.
-
-    Raises ValueError where a size or `scale` is not as said, or the condition does not fit.
-
-    Source: Kingma & Welling 2014 (arXiv 1312.6114), appendix C.2.
-    """
-
+class _LocationScale(Conditional):
     def __init__(
         self,
-        inputs: int,
+        inputs: Shape,
         event: Shape,
         hidden: Sequence[int] = (200, 200),
         scale: float | str | None = None,
-        activation: Callable[[], nn.Module] = nn.Tanh,
+        **options: Any,
     ):
-        super().__init__(inputs, event, hidden, activation, heads=2 if scale is None else 1)
+        super().__init__(inputs, event, hidden, heads=2 if scale is None else 1, **options)
         self.scale = scale
         if scale is not None and scale != "shared" and not (isinstance(scale, int | float) and 0 < scale < math.inf):
             raise ValueError(f'scale is {scale!r}: expected None (per dimension), "shared" or a positive number')
         if scale == "shared":
             self.log_scale = nn.Parameter(torch.zeros(()))
 
-    def forward(self, condition: Tensor) -> Independent:
+    def location_and_scale(self, condition: Tensor) -> tuple[Tensor, Tensor]:
         loc, *rest = self.parameters_at(condition)
         if rest:
-            scale = rest[0].clamp(-10, 10).exp()
-        elif isinstance(self.scale, int | float):
-            scale = torch.full_like(loc, self.scale)
-        else:
-            scale = self.log_scale.clamp(-10, 10).exp().expand_as(loc)
-        return Independent(Normal(loc, scale, validate_args=False), len(self.event), validate_args=False)
+            return loc, rest[0].clamp(-10, 10).exp()
+        if isinstance(self.scale, int | float):
+            return loc, torch.full_like(loc, self.scale)
+        return loc, self.log_scale.clamp(-10, 10).exp().expand_as(loc)
 
 
-class Bernoulli(_MLPConditional):
+class Gaussian(_LocationScale):
+    """N(y; mu(c), diag sigma(c)^2): independent Gaussian dimensions, given the condition c.
+
+    Parameters
+    ----------
+    inputs, event, hidden and the keywords activation, norm, gated, net: see `Conditional`.
+    scale: where the standard deviation sigma comes from. `None`: the network gives one per dimension (P = 2, else 1);
+        a positive number: fixed; `"shared"`: one number, learned with the weights.
+
+    `forward(c)` takes c of shape (..., inputs), or images (B, *shape), and returns `Independent(Normal(mu, sigma))`
+    with batch shape (...) and event shape `event`. The network gives log sigma, kept within [-10, 10] so that no
+    density overflows. Data: any finite numbers.
+
+    Raises ValueError as `Conditional` does, or where `scale` is not as said.
+
+    Source: Kingma & Welling 2014 (arXiv 1312.6114), appendix C.2.
+    """
+
+    def forward(self, condition: Tensor) -> Independent:
+        loc, scale = self.location_and_scale(condition)
+        return self.independent(Normal(loc, scale, validate_args=False))
+
+
+class DiscretisedLogistic(_LocationScale):
+    """A logistic density, gathered into the 256 grey levels of an 8-bit image: neighbouring levels are alike.
+
+    Parameters as for `Gaussian`; log_prob is the log of a probability, in nats per example.
+    Data: grey levels k / 255 with k = 0 ... 255.
+
+    Source: Salimans et al. 2017 (arXiv 1701.05517), eq. 2, one component.
+    """
+
+    def forward(self, condition: Tensor) -> Independent:
+        loc, scale = self.location_and_scale(condition)
+        return self.independent(distributions.DiscretisedLogistic(loc, scale))
+
+
+class Bernoulli(Conditional):
     """Bern(y; p(c)): independent binary pixels, given the condition c.
 
     Parameters
     ----------
-    inputs, event, hidden, activation: as for `Gaussian`.
+    inputs, event, hidden and the keywords activation, norm, gated, net: see `Conditional`.
     mean: the mean of the training data, of shape `event`, if at hand. The network then starts from these pixel
         probabilities, kept within [0.001, 0.999], and need not spend its first epochs on learning the background.
+        Not with a `net`, whose last layer is its own.
 
-    `forward(c)` returns `Independent(Bernoulli(logits))`, whose log_prob is in nats per example and needs y in {0, 1}.
+    `forward(c)` returns `Independent(Bernoulli(logits))`, whose log_prob is in nats per example. Data: y in {0, 1}.
 
-    Raises ValueError as `Gaussian` does, and where `mean` has another shape or values outside [0, 1].
+    Raises ValueError as `Conditional` does, and where `mean` has another shape or values outside [0, 1].
 
     Source: Kingma & Welling 2014 (arXiv 1312.6114), appendix C.1; mean: the code of Burda et al. 2016.
     """
 
     def __init__(
         self,
-        inputs: int,
+        inputs: Shape,
         event: Shape,
         hidden: Sequence[int] = (200, 200),
         mean: Tensor | None = None,
-        activation: Callable[[], nn.Module] = nn.Tanh,
+        **options: Any,
     ):
-        super().__init__(inputs, event, hidden, activation, heads=1)
+        super().__init__(inputs, event, hidden, heads=1, **options)
         if mean is not None:
+            if self.net is not None:
+                raise ValueError("mean is given with a net: set the bias of the net's last layer instead")
             if mean.shape != self.event or not (mean.min() >= 0 and mean.max() <= 1):
                 raise ValueError(
                     f"mean has shape {tuple(mean.shape)}: expected pixel means in [0, 1] of shape {self.event}"
@@ -145,8 +204,44 @@ class Bernoulli(_MLPConditional):
 
     def forward(self, condition: Tensor) -> Independent:
         (logits,) = self.parameters_at(condition)
-        bernoulli = BernoulliDistribution(logits=logits, validate_args=False)
-        return Independent(bernoulli, len(self.event), validate_args=False)
+        return self.independent(BernoulliDistribution(logits=logits, validate_args=False))
+
+
+class ContinuousBernoulli(Conditional):
+    """A density on [0, 1] per pixel: the Bernoulli's formula for grey levels, with the normaliser that it then needs.
+
+    Parameters: see `Conditional`; the network gives one logit per pixel. Data: y in [0, 1]. A log_prob may be positive,
+    as densities may exceed one.
+
+    Source: Loaiza-Ganem & Cunningham 2019 (arXiv 1907.06845).
+    """
+
+    def __init__(self, inputs: Shape, event: Shape, hidden: Sequence[int] = (200, 200), **options: Any):
+        super().__init__(inputs, event, hidden, heads=1, **options)
+
+    def forward(self, condition: Tensor) -> Independent:
+        (logits,) = self.parameters_at(condition)
+        return self.independent(distributions.ContinuousBernoulli(logits))
+
+
+class Categorical(Conditional):
+    """A probability for each of the 256 grey levels of an 8-bit image, for each pixel on its own.
+
+    The network gives `rank` numbers per pixel; one linear layer, the same for all pixels, turns them into 256 logits.
+    (A head of its own per pixel would take 256 x 784 outputs for MNIST.) Data: grey levels k / 255 with k = 0 ... 255.
+
+    Parameters: see `Conditional`. Source: van den Oord et al. 2016 (arXiv 1601.06759), section 3.3, of which this is
+    the likelihood alone, without the autoregression.
+    """
+
+    def __init__(self, inputs: Shape, event: Shape, hidden: Sequence[int] = (200, 200), rank: int = 8, **options: Any):
+        (rank,) = _event(rank, "rank")
+        super().__init__(inputs, event, hidden, heads=rank, **options)
+        self.levels = nn.Linear(rank, distributions.LEVELS)
+
+    def forward(self, condition: Tensor) -> Independent:
+        features = torch.stack(list(self.parameters_at(condition)), -1)  # (..., *event, rank)
+        return self.independent(distributions.GreyLevels(self.levels(features)))
 
 
 class StandardNormal(nn.Module):

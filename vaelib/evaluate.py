@@ -1,14 +1,16 @@
 """How good a trained model is: the test negative log-likelihood by importance sampling."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .bounds import iwae
+from .hierarchy import Hierarchy
 from .inputs import as_images
-from .models import MHVAE
 
 # Decoder outputs held at once, in numbers: 2^22 of float32 are 16 MiB, which was fastest on a CPU.
 _BUDGET = 2**22
@@ -19,16 +21,50 @@ class NLL(NamedTuple):
 
     per_example: (N,). mean: over the N examples. stderr: standard error of that mean as an estimate for the whole
     population of examples: std / sqrt(N). In expectation each entry lies *above* -log p(x): it is minus a lower bound.
+    dimensions: D, the number of entries of an example.
     """
 
     per_example: Tensor
     mean: float
     stderr: float
     samples: int
+    dimensions: int
+
+    @property
+    def bits_per_dim(self) -> float:
+        """mean / (D ln 2): the usual unit for the likelihoods over 256 grey levels, `Categorical` and the like.
+
+        The figure of a density over [0, 1] counts the same after adding log2(256) = 8, as its unit cell is one level.
+        """
+        return self.mean / (self.dimensions * math.log(2))
+
+
+@contextmanager
+def evaluating(model: Hierarchy, seed: int) -> Generator[None]:
+    """Within this block: evaluation mode, and random numbers of its own; the caller's are left as they were."""
+    was_training, device = model.training, device_of(model)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        model.eval()
+        try:
+            yield
+        finally:
+            model.train(was_training)
+
+
+def enter(model: Hierarchy, x: Any) -> Tensor:
+    """The user's data as one tensor that suits the model, on the model's device."""
+    x = as_images(x)
+    model.check(x.to(device_of(model)))
+    return x.to(device_of(model))
+
+
+def device_of(model: Hierarchy) -> torch.device:
+    return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
 
 
 @torch.no_grad()
-def nll(model: MHVAE, x: Tensor, samples: int = 5000, seed: int = 0) -> NLL:
+def nll(model: Hierarchy, x: Any, samples: int = 5000, seed: int = 0) -> NLL:
     """-log p(x) by importance sampling: minus the IWAE bound with many samples.
 
     x: (N, *event), already binarised where the likelihood is Bernoulli. samples: K. Examples and samples are taken in
@@ -40,26 +76,19 @@ def nll(model: MHVAE, x: Tensor, samples: int = 5000, seed: int = 0) -> NLL:
     """
     if not isinstance(samples, int) or samples < 1:
         raise ValueError(f"samples is {samples!r}: expected an integer of at least 1")
-    x = as_images(x)
-    model.check(x)
-    device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), x.device)
-    was_training = model.training
-    model.eval()
+    x = enter(model, x)
     rows = max(1, _BUDGET // x[0].numel())  # (samples x examples) that fit the budget
     chunk = min(samples, rows)
     per_example = []
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with evaluating(model, seed):
         for batch in x.split(max(1, rows // chunk)):
-            batch = batch.to(device)
             bounds, sizes = [], []
             for start in range(0, samples, chunk):
                 size = min(chunk, samples - start)
                 bounds.append(iwae(model(batch, samples=size, check=False)))  # log of the mean of `size` weights
                 sizes.append(math.log(size / samples))
-            weights = torch.tensor(sizes, device=device, dtype=bounds[0].dtype)[:, None]
+            weights = torch.tensor(sizes, device=x.device, dtype=bounds[0].dtype)[:, None]
             per_example.append(-torch.logsumexp(torch.stack(bounds) + weights, 0))
-    model.train(was_training)
     values = torch.cat(per_example).double().cpu()
     stderr = values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return NLL(values, values.mean().item(), stderr, samples)
+    return NLL(values, values.mean().item(), stderr, samples, x[0].numel())

@@ -1,20 +1,28 @@
-"""Variational autoencoders: the Markovian hierarchy `MHVAE` and its case T = 1, the `VAE`."""
+"""Variational autoencoders: the general hierarchy `HVAE`, the Markovian one, `MHVAE`, and its case T = 1, the `VAE`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, constraints, kl_divergence
+from torch.distributions import Distribution, Independent, Normal
 
-from .bounds import Terms
-from .conditionals import Bernoulli, Gaussian, Shape, StandardNormal
+from . import conditionals, nets
+from .conditionals import Gaussian, Shape, StandardNormal
+from .hierarchy import Hierarchy
 
-LIKELIHOODS = {"bernoulli": Bernoulli, "gaussian": Gaussian}
+LIKELIHOODS = {
+    "bernoulli": conditionals.Bernoulli,
+    "categorical": conditionals.Categorical,
+    "continuous_bernoulli": conditionals.ContinuousBernoulli,
+    "discretised_logistic": conditionals.DiscretisedLogistic,
+    "gaussian": conditionals.Gaussian,
+}
 
 
-class MHVAE(nn.Module):
+class MHVAE(Hierarchy):
     """Markovian hierarchical VAE: latents z_1 ... z_T in a chain, z_1 next to the data.
 
     Generative model   p(x, z) = p(x | z_1) p(z_1 | z_2) ... p(z_{T-1} | z_T) p(z_T)
@@ -25,6 +33,10 @@ class MHVAE(nn.Module):
     encoders: T modules q(z_1 | x), q(z_2 | z_1), ...: `forward(condition)` returns a distribution with `rsample`.
     decoders: T modules p(x | z_1), p(z_1 | z_2), ...: likewise; the first may be discrete.
     prior: a module whose `forward()` returns p(z_T); a standard normal unless given.
+
+    `forward` gives a `kl` that is closed-form at the top level, given the sampled z_{T-1}, and log q - log p of the
+    jointly sampled levels elsewhere: under the joint q, z_{t+1} depends on z_t, so KL(q(z_t | z_{t-1}) ||
+    p(z_t | z_{t+1})) is *not* the middle term (Luo 2022, eq. 45, errs here).
 
     Raises ValueError where there is no level, the numbers of encoders and decoders differ, or sizes do not meet.
 
@@ -37,9 +49,7 @@ class MHVAE(nn.Module):
             raise ValueError(
                 f"{len(encoders)} encoders and {len(decoders)} decoders: expected one of each per level, T >= 1"
             )
-        for module in [*encoders, *decoders, *([] if prior is None else [prior])]:
-            if not isinstance(module, nn.Module):
-                raise ValueError(f"{module!r} is no torch module: expected one whose forward returns a distribution")
+        _check_modules([*encoders, *decoders, *([] if prior is None else [prior])])
         _check_sizes(encoders, decoders)
         if prior is None:
             event = getattr(encoders[-1], "event", None)
@@ -57,119 +67,56 @@ class MHVAE(nn.Module):
         latents: Sequence[int] = (100, 50),
         hidden: Sequence[Sequence[int]] = ((200, 200), (100, 100)),
         likelihood: str = "bernoulli",
+        **options: Any,
     ) -> "MHVAE":
         """A chain of multilayer perceptrons: level t has `latents[t - 1]` latents and `hidden[t - 1]` layers each way.
 
         The defaults are the two-layer network of Burda et al. 2016 (arXiv 1509.00519), section 5.
+        likelihood: "bernoulli", "continuous_bernoulli", "gaussian", "categorical" or "discretised_logistic".
+        options: activation, norm and gated of every network, see `vaelib.nets.mlp`.
+
         Raises ValueError for an unknown likelihood, or where `latents` and `hidden` differ in length.
         """
-        if isinstance(latents, int) or len(latents) != len(hidden):
-            raise ValueError(
-                f"latents={latents!r} and hidden={hidden!r}: expected one latent size and one tuple of layer sizes "
-                "per level, such as latents=(100, 50), hidden=((200, 200), (100, 100))"
-            )
-        if likelihood not in LIKELIHOODS:
-            raise ValueError(f"unknown likelihood {likelihood!r}: choose one of {', '.join(sorted(LIKELIHOODS))}")
-        pixels = event if isinstance(event, int) else math.prod(event)
+        make = _likelihood(likelihood)
+        _check_stack(latents, hidden)
         encoders, decoders = [], []
-        for level, ((below, above), h) in enumerate(zip(pairwise([pixels, *latents]), hidden, strict=True)):
-            encoders.append(Gaussian(below, above, h))
-            kind, shape = (Gaussian, below) if level else (LIKELIHOODS[likelihood], event)
-            decoders.append(kind(above, shape, encoders[-1].hidden[::-1]))
+        for level, ((below, above), h) in enumerate(zip(pairwise([_size(event), *latents]), hidden, strict=True)):
+            encoders.append(Gaussian(below, above, h, **options))
+            kind, shape = (Gaussian, below) if level else (make, event)
+            decoders.append(kind(above, shape, encoders[-1].hidden[::-1], **options))
         return cls(encoders, decoders)
 
-    @property
-    def levels(self) -> int:
-        """The number T of latent levels."""
-        return len(self.encoders)
+    def likelihood(self, latents: Sequence[Tensor]) -> Distribution:
+        return self.decoders[0](latents[0])
 
-    def forward(self, x: Tensor, samples: int = 1, check: bool = True) -> Terms:
-        """Sample z ~ q(z | x) and weigh it: every log-density of `samples` draws for each example.
+    def priors(self, latents: Sequence[Tensor]) -> list[Distribution]:
+        return [*(decoder(z) for decoder, z in zip(self.decoders[1:], latents[1:], strict=True)), self.prior()]
 
-        x: (B, *event). samples: K >= 1. Returns `Terms`, whose `kl` is closed-form at the top level, given the sampled
-        z_{T-1}, and log q - log p of the jointly sampled levels elsewhere: under the joint q, z_{t+1} depends on z_t,
-        so KL(q(z_t | z_{t-1}) || p(z_t | z_{t+1})) is *not* the middle term (Luo 2022, eq. 45, errs here).
-        check: see `check`; a loop that has checked its data once may leave it out.
-        """
-        if check:
-            self.check(x)
-            if not isinstance(samples, int) or samples < 1:
-                raise ValueError(f"samples is {samples!r}: expected an integer of at least 1")
+    def posteriors(self, x: Tensor, latents: Sequence[Tensor]) -> list[Distribution]:
+        return [encoder(below) for encoder, below in zip(self.encoders, [x, *latents[:-1]], strict=True)]
+
+    def infer(self, x: Tensor, samples: int = 1) -> tuple[list[Tensor], list[Distribution], list[Distribution]]:
         posteriors: list[Distribution] = [self.encoders[0](x)]
         latents = [posteriors[0].rsample((samples,))]  # z_1: (K, B, L_1)
         for encoder in self.encoders[1:]:
             posteriors.append(encoder(latents[-1]))
             latents.append(posteriors[-1].rsample())  # z_t: (K, B, L_t)
-        priors: list[Distribution] = [decoder(z) for decoder, z in zip(self.decoders[1:], latents[1:], strict=True)]
-        priors.append(self.prior())
-        log_px = self.decoders[0](latents[0]).log_prob(x)  # (K, B)
-        log_pz = torch.stack([p.log_prob(z) for p, z in zip(priors, latents, strict=True)])  # (T, K, B)
-        log_qz = torch.stack([q.log_prob(z) for q, z in zip(posteriors, latents, strict=True)])  # (T, K, B)
-        try:
-            top = kl_divergence(posteriors[-1], priors[-1]).expand_as(log_px)  # (K, B)
-        except NotImplementedError:  # no closed form for this pair of families
-            return Terms(log_px, log_pz, log_qz)
-        return Terms(log_px, log_pz, log_qz, torch.cat([(log_qz - log_pz)[:-1], top[None]]))
+        return latents, posteriors, self.priors(latents)
 
-    def check(self, x: Tensor) -> None:
-        """Raise ValueError, saying what was expected, unless x is a batch (B, *event) that p(x | z_1) can score."""
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            kind = str(x.dtype) if isinstance(x, Tensor) else type(x).__name__
-            raise ValueError(f"x is {kind}: expected a floating-point tensor (divide 8-bit images by 255)")
-        if x.ndim < 2 or len(x) == 0:
-            raise ValueError(f"x has shape {tuple(x.shape)}: expected (batch, *event) with at least one example")
-        if not torch.isfinite(x).all():
-            raise ValueError("x has values that are NaN or infinite: remove or repair these examples")
-        with torch.no_grad():
-            posterior = self.encoders[0](x[:1])
-            # Any latent tells the likelihood's event shape and support; a draw would use up random numbers.
-            likelihood = self.decoders[0](x.new_zeros(posterior.batch_shape + posterior.event_shape))
-        if likelihood.event_shape != x.shape[1:]:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}: expected a batch of shape "
-                f"{tuple(likelihood.event_shape)} per example, that is (batch, *event)"
-            )
-        if not likelihood.support.check(x).all():
-            raise ValueError(_support_message(likelihood, x))
+    def closed_form(self, level: int) -> bool:
+        return level == self.levels - 1
 
     def posterior(self, x: Tensor) -> Distribution:
         """q(z_1 | x): a distribution with batch shape (B,)."""
         self.check(x)
         return self.encoders[0](x)
 
-    @torch.no_grad()
-    def encode(self, x: Tensor, samples: int = 1) -> list[Tensor]:
-        """Draw z ~ q(z | x): the list of z_1 ... z_T, each (K, B, L_t)."""
-        self.check(x)
-        latents = [self.encoders[0](x).sample((samples,))]
-        for encoder in self.encoders[1:]:
-            latents.append(encoder(latents[-1]).sample())
-        return latents
+    def _zeros(self, x: Tensor) -> list[Tensor]:
+        posterior = self.encoders[0](x)
+        return [x.new_zeros(posterior.batch_shape + posterior.event_shape)]
 
-    @torch.no_grad()
-    def decode(self, latent: Tensor, level: int = 1) -> Distribution:
-        """p(x | z_1) for a latent (..., L_level), drawing z_{level-1} ... z_1 on the way down from `level`."""
-        if not 1 <= level <= self.levels:
-            raise ValueError(f"level is {level}: expected 1 (next to the data) to {self.levels} (the top)")
-        for decoder in reversed(self.decoders[1:level]):
-            latent = decoder(latent).sample()
-        return self.decoders[0](latent)
-
-    def sample(self, n: int, mean: bool = False) -> Tensor:
-        """n draws from the model, (n, *event): z_T from the prior, then down the chain.
-
-        mean=True gives the mean of p(x | z_1) in place of a draw from it, which is easier on the eye for binary pixels.
-        """
-        if n < 1:
-            raise ValueError(f"n is {n}: expected at least one sample")
-        likelihood = self.decode(self.prior().sample((n,)), level=self.levels)
-        return likelihood.mean if mean else likelihood.sample()
-
-    def reconstruct(self, x: Tensor, level: int = 1) -> Tensor:
-        """Encode x up to z_level, decode from there: the mean of p(x | z_1), (B, *event)."""
-        if not 1 <= level <= self.levels:
-            raise ValueError(f"level is {level}: expected 1 (next to the data) to {self.levels} (the top)")
-        return self.decode(self.encode(x)[level - 1][0], level).mean
+    def _prior_below(self, above: Sequence[Tensor], level: int) -> Distribution:
+        return self.decoders[level](above[0])
 
 
 class VAE(MHVAE):
@@ -185,11 +132,169 @@ class VAE(MHVAE):
 
     @classmethod
     def mlp(  # ty: ignore[incompatible-method-override] - one level has one latent size, not a sequence
-        cls, event: Shape, latent: int = 50, hidden: Sequence[int] = (200, 200), likelihood: str = "bernoulli"
+        cls,
+        event: Shape,
+        latent: int = 50,
+        hidden: Sequence[int] = (200, 200),
+        likelihood: str = "bernoulli",
+        **options: Any,
     ) -> "VAE":
         """Two multilayer perceptrons, x to z and its mirror image; defaults as in Burda et al. 2016, section 5."""
-        chain = MHVAE.mlp(event, (latent,), (hidden,), likelihood)
+        chain = MHVAE.mlp(event, (latent,), (hidden,), likelihood, **options)
         return cls(chain.encoders[0], chain.decoders[0])
+
+    @classmethod
+    def conv(
+        cls,
+        event: Sequence[int],
+        latent: int = 50,
+        channels: Sequence[int] = (32, 64),
+        likelihood: str = "bernoulli",
+    ) -> "VAE":
+        """Two convolutional networks for images (C, H, W), see `vaelib.nets.conv_encoder`; all likelihoods of `mlp`."""
+        encoder = Gaussian(event, latent, net=nets.conv_encoder(event, 2 * latent, channels))
+        make = _likelihood(likelihood)
+        per_pixel = {Gaussian: 2, conditionals.DiscretisedLogistic: 2, conditionals.Categorical: 8}.get(make, 1)
+        outputs = (per_pixel * event[0], *event[1:])
+        return cls(encoder, make(latent, event, net=nets.conv_decoder(latent, outputs, channels[::-1])))
+
+
+class HVAE(Hierarchy):
+    """General hierarchical VAE: each level sees all levels above it, and the posterior goes top-down, too.
+
+    Generative model   p(x, z) = p(x | z_1 ... z_T) prod_t p(z_t | z_{t+1} ... z_T)
+    Posterior          q(z | x) = q(z_T | x) prod_{t<T} q(z_t | z_{t+1} ... z_T, x)
+
+    A bottom-up network looks at x and gives N(m_t, s_t^2) for each level. At the top this is q(z_T | x). Below, it is
+    merged with the prior N(mu, sigma^2) = p(z_t | z_{t+1} ... z_T), each weighted with its precision::
+
+        q(z_t | z_{t+1} ... z_T, x) = N( (m_t / s_t^2 + mu / sigma^2) v, v ),   1 / v = 1 / s_t^2 + 1 / sigma^2
+
+    Given the levels above, both q and p of a level are known, so each rate is a KL divergence in closed form.
+
+    Parameters
+    ----------
+    encoder: a module; `forward(x)` returns the T Gaussians [N(m_1, s_1^2), ...], each with batch shape (B,) and one
+        event axis; such as `Ladder`.
+    decoders: T modules p(x | z_1 ... z_T), p(z_1 | z_2 ... z_T), ..., p(z_{T-1} | z_T), Gaussian but for the first;
+        their condition is the concatenation [z_t, ..., z_T] of the latents, (..., L_t + ... + L_T).
+    prior: a module whose `forward()` returns p(z_T).
+
+    Source: Sonderby et al. 2016 (arXiv 1602.02282), eq. 10-12 and section 2.2, with the dependence on all levels above
+    of Luo 2022 (arXiv 2208.11970), section 2.2.
+    """
+
+    def __init__(self, encoder: nn.Module, decoders: Sequence[nn.Module], prior: nn.Module):
+        super().__init__()
+        _check_modules([encoder, *decoders, prior])
+        levels = getattr(encoder, "levels", len(decoders))
+        if not decoders or levels != len(decoders):
+            raise ValueError(f"the encoder has {levels} levels, with {len(decoders)} decoders: expected T >= 1 of each")
+        self.encoder = encoder
+        self.decoders = nn.ModuleList(decoders)
+        self.prior = prior
+
+    @classmethod
+    def mlp(
+        cls,
+        event: Shape,
+        latents: Sequence[int] = (100, 50),
+        hidden: Sequence[Sequence[int]] = ((200, 200), (100, 100)),
+        likelihood: str = "bernoulli",
+        **options: Any,
+    ) -> "HVAE":
+        """A hierarchy of multilayer perceptrons; parameters and errors as for `MHVAE.mlp`."""
+        make = _likelihood(likelihood)
+        _check_stack(latents, hidden)
+        decoders: list[nn.Module] = []
+        for level, (below, h) in enumerate(zip([event, *latents[:-1]], hidden, strict=True)):
+            above = sum(latents[level:])
+            decoders.append((Gaussian if level else make)(above, below, tuple(h)[::-1], **options))
+        return cls(Ladder(_size(event), latents, hidden, **options), decoders, StandardNormal(latents[-1]))
+
+    def likelihood(self, latents: Sequence[Tensor]) -> Distribution:
+        return self.decoders[0](torch.cat(list(latents), -1))
+
+    def priors(self, latents: Sequence[Tensor]) -> list[Distribution]:
+        return [*(self._prior_below(latents[t:], t) for t in range(1, self.levels)), self.prior()]
+
+    def posteriors(self, x: Tensor, latents: Sequence[Tensor]) -> list[Distribution]:
+        *evidence, top = self.encoder(x)
+        return [*(merge(e, p) for e, p in zip(evidence, self.priors(latents)[:-1], strict=True)), top]
+
+    def infer(self, x: Tensor, samples: int = 1) -> tuple[list[Tensor], list[Distribution], list[Distribution]]:
+        *evidence, top = self.encoder(x)
+        latents, posteriors, priors = [top.rsample((samples,))], [top], [self.prior()]  # z_T: (K, B, L_T)
+        for level in range(self.levels - 1, 0, -1):
+            priors.insert(0, self._prior_below(latents, level))
+            posteriors.insert(0, merge(evidence[level - 1], priors[0]))
+            latents.insert(0, posteriors[0].rsample())  # z_t: (K, B, L_t)
+        return latents, posteriors, priors
+
+    def closed_form(self, level: int) -> bool:
+        return True
+
+    def _zeros(self, x: Tensor) -> list[Tensor]:
+        return [x.new_zeros(q.batch_shape + q.event_shape) for q in self.encoder(x)]
+
+    def _prior_below(self, above: Sequence[Tensor], level: int) -> Distribution:
+        return self.decoders[level](torch.cat(list(above), -1))
+
+
+class Ladder(nn.Module):
+    """The bottom-up network of an `HVAE`: d_t = net_t(d_{t-1}) with d_0 = x, and N(m_t, s_t^2) read off each d_t.
+
+    inputs: entries of x. latents: (L_1, ..., L_T). hidden: layer sizes of net_t. options: see `vaelib.nets.mlp`.
+    """
+
+    def __init__(self, inputs: int, latents: Sequence[int], hidden: Sequence[Sequence[int]], **options: Any):
+        super().__init__()
+        self.levels = len(latents)
+        widths = [inputs, *(h[-1] for h in hidden)]
+        self.bodies = nn.ModuleList(nets.mlp(w, h, **options) for w, h in zip(widths, hidden, strict=False))
+        self.heads = nn.ModuleList(Gaussian(w, size, ()) for w, size in zip(widths[1:], latents, strict=True))
+
+    def forward(self, x: Tensor) -> list[Distribution]:
+        features, evidence = x.flatten(1), []
+        for body, head in zip(self.bodies, self.heads, strict=True):
+            features = body(features)  # (B, hidden[t][-1])
+            evidence.append(head(features))
+        return evidence
+
+
+def merge(a: Distribution, b: Distribution) -> Independent:
+    """The Gaussian proportional to the product of two, dimension by dimension: precisions add.
+
+    a, b: over one event axis, with `mean` and `stddev`. Source: Sonderby et al. 2016 (arXiv 1602.02282), eq. 11-12.
+    """
+    precision_a, precision_b = a.stddev**-2, b.stddev**-2
+    variance = 1 / (precision_a + precision_b)
+    mean = (a.mean * precision_a + b.mean * precision_b) * variance
+    return Independent(Normal(mean, variance.sqrt(), validate_args=False), 1, validate_args=False)
+
+
+def _size(event: Shape) -> int:
+    return event if isinstance(event, int) else math.prod(event)
+
+
+def _likelihood(name: str) -> Callable[..., nn.Module]:
+    if name not in LIKELIHOODS:
+        raise ValueError(f"unknown likelihood {name!r}: choose one of {', '.join(sorted(LIKELIHOODS))}")
+    return LIKELIHOODS[name]
+
+
+def _check_stack(latents: Sequence[int], hidden: Sequence[Sequence[int]]) -> None:
+    if isinstance(latents, int) or not latents or len(latents) != len(hidden):
+        raise ValueError(
+            f"latents={latents!r} and hidden={hidden!r}: expected one latent size and one tuple of layer sizes "
+            "per level, T >= 1, such as latents=(100, 50), hidden=((200, 200), (100, 100))"
+        )
+
+
+def _check_modules(modules: Sequence[nn.Module]) -> None:
+    for module in modules:
+        if not isinstance(module, nn.Module):
+            raise ValueError(f"{module!r} is no torch module: expected one whose forward returns a distribution")
 
 
 def _check_sizes(encoders: Sequence[nn.Module], decoders: Sequence[nn.Module]) -> None:
@@ -208,16 +313,3 @@ def _check_sizes(encoders: Sequence[nn.Module], decoders: Sequence[nn.Module]) -
         for what, size in others.items():
             if latent is not None and size is not None and latent != size:
                 raise ValueError(f"encoder {level} gives a z_{level} of {latent} latents, but {what} {size}")
-
-
-def _support_message(likelihood: Distribution, x: Tensor) -> str:
-    low, high = x.min().item(), x.max().item()
-    support = likelihood.support
-    while hasattr(support, "base_constraint"):
-        support = support.base_constraint
-    if support is constraints.boolean:
-        return (
-            f"x has values outside {{0, 1}} (min {low:.4g}, max {high:.4g}): a Bernoulli likelihood needs binary data; "
-            "scale it to [0, 1] and pass transform=torch.bernoulli to `fit` for dynamic binarisation, or binarise it"
-        )
-    return f"x has values outside the likelihood's support, {support} (min {low:.4g}, max {high:.4g})"

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .bounds import Terms, elbo
+from .bounds import Terms, dreg, elbo
+from .hierarchy import Hierarchy
 from .inputs import as_images
-from .models import MHVAE
 
 Schedule = float | Callable[[float], float]
 
@@ -41,7 +41,7 @@ class History:
 
 
 def fit(
-    model: MHVAE,
+    model: Hierarchy,
     train: Any,
     valid: Any = None,
     *,
@@ -51,11 +51,12 @@ def fit(
     lr: Schedule = 1e-3,
     beta: Schedule = 1.0,
     samples: int = 1,
+    objective: Callable[[Terms, float], Tensor] = elbo,
     seed: int = 0,
     device: str | torch.device = "auto",
     progress: bool = True,
 ) -> History:
-    """Maximise the mean ELBO over `train` with Adam; the model is trained in place and stays on `device`.
+    """Maximise the mean ELBO, or another bound, with Adam; the model is trained in place and stays on `device`.
 
     Parameters
     ----------
@@ -65,6 +66,8 @@ def fit(
     lr, beta: a number, or a schedule from the (fractional) epoch to a number, such as `cosine(2e-3, 20)`, `warmup(5)`.
         beta multiplies the rates in the training objective; the history reports the ELBO at beta = 1.
     samples: K, draws from the posterior per example and step.
+    objective: a function of the terms and beta that returns (B,), to be maximised: `elbo`, `iwae`, `dreg`, or
+        `functools.partial(free_bits, nats=0.5)`.
     seed: of the order of the data, the transform and the latents. The weights were drawn when the model was built.
     device: "auto" takes a GPU where there is one; else "cpu", "cuda", "cuda:1", "mps".
 
@@ -104,8 +107,8 @@ def fit(
                 for group in optimizer.param_groups:
                     group["lr"] = lr_at(now)
                 x = x_train[index] if transform is None else transform(x_train[index])
-                terms = model(x, samples=samples, check=False)
-                loss = -elbo(terms, beta_at(now)).mean()
+                terms = model(x, samples=samples, check=False, path=objective is dreg)
+                loss = -objective(terms, beta_at(now)).mean()
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
@@ -126,7 +129,7 @@ def fit(
 
 
 @torch.no_grad()
-def evaluate(model: MHVAE, x: Tensor, batch_size: int = 1000) -> Summary:
+def evaluate(model: Hierarchy, x: Tensor, batch_size: int = 1000) -> Summary:
     """The mean ELBO of x, (N, *event), its reconstruction term and the rate of each level, by one draw per example."""
     model.eval()
     totals = torch.stack([_totals(model(batch, check=False)) for batch in x.split(batch_size)])
@@ -147,7 +150,7 @@ def _schedule(value: Schedule) -> Callable[[float], float]:
     return (lambda epoch: value) if isinstance(value, int | float) else value
 
 
-def _enter(model: MHVAE, data: Any, transform: Callable[[Tensor], Tensor] | None, name: str) -> Tensor:
+def _enter(model: Hierarchy, data: Any, transform: Callable[[Tensor], Tensor] | None, name: str) -> Tensor:
     """The data as one tensor, checked once, here, so that the loop need not."""
     x = as_images(data)
     if transform is torch.bernoulli and len(x) and not (x.min() >= 0 and x.max() <= 1):

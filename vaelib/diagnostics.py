@@ -1,0 +1,190 @@
+"""What a trained model does with its latents: who carries information, and what the decoder makes of it.
+
+Rates and information are in nats per example. x is (N, *event); levels are numbered from 1, next to the data.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, kl_divergence
+
+from .evaluate import enter, evaluating
+from .hierarchy import Hierarchy
+
+_CHUNK = 500  # examples encoded at once
+
+
+def posterior_means(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) -> list[Tensor]:
+    """E_q[z_t | x] for each level, [(N, L_1), ..., (N, L_T)].
+
+    The mean of q(z_t | ...) where it depends on x alone; elsewhere averaged over `samples` draws of what it depends on.
+    """
+    batches = [
+        [q.mean.expand_as(z).mean(0) for z, q in zip(latents, posteriors, strict=True)]
+        for latents, posteriors, _ in _draws(model, x, samples, seed)
+    ]
+    return [torch.cat(level) for level in zip(*batches, strict=True)]
+
+
+def active_units(model: Hierarchy, x: Any, threshold: float = 0.01, samples: int = 10, seed: int = 0) -> list[Tensor]:
+    """Which latent dimensions move with x: [(L_1,), ..., (L_T,)] of True where Var_x(E_q[z | x]) > threshold.
+
+    Source: Burda et al. 2016 (arXiv 1509.00519), section 5.2.
+    """
+    return [means.var(0) > threshold for means in posterior_means(model, x, samples, seed)]
+
+
+def unit_rates(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) -> list[Tensor]:
+    """The rate of each latent dimension, averaged over x: [(L_1,), ..., (L_T,)], each level summing to its rate.
+
+    In closed form where the model's own rates are (see `Hierarchy.closed_form`), else the mean of log q - log p over
+    `samples` draws, which may be negative.
+
+    Raises ValueError where a level's dimensions are not independent given the levels that it depends on.
+    """
+    batches = []
+    for drawn in _draws(model, x, samples, seed):
+        rates = []
+        for level, (z, q, p) in enumerate(zip(*drawn, strict=True)):
+            if not (isinstance(q, Independent) and isinstance(p, Independent)):
+                raise ValueError(f"level {level + 1} has correlated dimensions: only their rate as a whole is defined")
+            if model.closed_form(level):
+                rate = kl_divergence(q.base_dist, p.base_dist).expand_as(z)
+            else:
+                rate = q.base_dist.log_prob(z) - p.base_dist.log_prob(z)  # (K, B, L_t)
+            rates.append(rate.mean(0).sum(0))
+        batches.append(rates)
+    return [torch.stack(level).sum(0) / len(x) for level in zip(*batches, strict=True)]
+
+
+class Surgery(NamedTuple):
+    """rate = mutual_information + aggregate_kl, in nats per example; all levels together.
+
+    rate: E_x KL(q(z | x) || p(z)). aggregate_kl: KL(q(z) || p(z)) of the aggregated posterior q(z) = mean_n q(z | x_n).
+    mutual_information: of z and the index n, at most log N. The stderr's are those of the Monte-Carlo averages over z.
+    """
+
+    rate: float
+    mutual_information: float
+    aggregate_kl: float
+    rate_stderr: float
+    mutual_information_stderr: float
+    aggregate_kl_stderr: float
+
+
+@torch.no_grad()
+def surgery(model: Hierarchy, x: Any, samples: int = 1000, seed: int = 0) -> Surgery:
+    """Splits the rate into what z tells about x and how far the aggregated posterior is from the prior.
+
+    x is taken as the whole population: every z ~ q(z) is weighed under all N posteriors, the exact mixture.
+    samples: number of z, one each from posteriors of randomly chosen x.
+
+    Source: Hoffman & Johnson 2016, "ELBO surgery", eq. 6-9.
+    """
+    rows = []
+    with evaluating(model, seed):
+        x = enter(model, x)
+        for chosen in torch.randint(len(x), (samples,)).split(100):
+            latents = model.infer(x[chosen])[0]  # each (1, M, L_t)
+            own = model.log_posterior(x[chosen], latents)[0]  # (M,)
+            log_pz = model.log_joint(x[chosen], latents)[1][0]
+            across = [z[0][:, None] for z in latents]  # (M, 1, L_t): each z against every example
+            mixture = torch.cat([model.log_posterior(part, across) for part in x.split(_CHUNK)], 1)  # (M, N)
+            aggregate = torch.logsumexp(mixture, 1) - math.log(len(x))
+            rows.append(torch.stack([own - log_pz, own - aggregate, aggregate - log_pz]).double())
+    values = torch.cat(rows, 1)  # (3, samples)
+    return Surgery(*values.mean(1).tolist(), *(values.std(1) / math.sqrt(samples)).tolist())
+
+
+def collapse_report(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) -> str:
+    """One line per level: its rate, its active units, and in words whether the posterior has collapsed to the prior."""
+    lines = []
+    active = active_units(model, x, samples=samples, seed=seed)
+    for level, (units, rates) in enumerate(zip(active, unit_rates(model, x, samples, seed), strict=True), start=1):
+        rate, used, size = rates.sum().item(), int(units.sum()), len(units)
+        if rate < 0.1:
+            verdict = "collapsed: the posterior is the prior and the level carries nothing"
+        elif used < size / 10:
+            verdict = "nearly collapsed: nine units in ten do not move with x"
+        elif used < size:
+            verdict = f"in use; {size - used} units idle"
+        else:
+            verdict = "in use, every unit"
+        lines.append(f"z{level}: rate {rate:.2f} nats, {used} of {size} units active: {verdict}")
+    return "\n".join(lines)
+
+
+@torch.no_grad()
+def traverse(
+    model: Hierarchy, latents: Sequence[Tensor] | Tensor, unit: int, values: Sequence[float], level: int = 1
+) -> Tensor:
+    """Images (V, *event): the means of p(x | z) as one dimension of z_level takes each of the values.
+
+    latents: as `Hierarchy.decode` takes them for this level, for one example: (L_level,), or the list of levels.
+    The levels below are drawn anew for every value.
+    """
+    many = [latents] if isinstance(latents, Tensor) else list(latents)
+    rows = [z.expand(len(values), -1).clone() for z in many]
+    if not 0 <= unit < rows[0].shape[-1]:
+        raise ValueError(f"unit is {unit}: expected 0 to {rows[0].shape[-1] - 1}, level {level} has no other")
+    rows[0][:, unit] = torch.as_tensor(values, dtype=rows[0].dtype)
+    return model.decode(rows, level).mean
+
+
+def lerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
+    """Points on the straight line between two latents (L,), ends included: (steps, L)."""
+    weight = torch.linspace(0, 1, _steps(steps), dtype=start.dtype, device=start.device)[:, None]
+    return (1 - weight) * start + weight * end
+
+
+def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
+    """Points on the arc between two latents (L,), the length changing evenly: (steps, L).
+
+    In many dimensions the draws of N(0, I) lie close to a sphere of radius sqrt(L), which a straight line leaves.
+    Source: White 2016 (arXiv 1609.04468), section 2.1.
+    """
+    lengths = start.norm(), end.norm()
+    if min(lengths) == 0:
+        raise ValueError("an end of the arc is the origin, which has no direction: use lerp")
+    directions = start / lengths[0], end / lengths[1]
+    angle = torch.arccos((directions[0] * directions[1]).sum().clamp(-1, 1))
+    if angle.sin() < 1e-6:
+        raise ValueError("the ends point the same way or in opposite ways: there is no one arc between them; use lerp")
+    weight = torch.linspace(0, 1, _steps(steps), dtype=start.dtype, device=start.device)[:, None]
+    arc = (torch.sin((1 - weight) * angle) * directions[0] + torch.sin(weight * angle) * directions[1]) / angle.sin()
+    return arc * ((1 - weight) * lengths[0] + weight * lengths[1])
+
+
+def nearest(images: Tensor, train: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
+    """Euclidean distances (N, k) and indices (N, k) of the k nearest training images, nearest first.
+
+    A model that has memorised its data draws samples that lie much closer to training images than held-out images do.
+    """
+    if images.shape[1:] != train.shape[1:] or not 1 <= k <= len(train):
+        raise ValueError(
+            f"images {tuple(images.shape)}, train {tuple(train.shape)}, k={k}: expected images of one shape and a k "
+            "from 1 to the number of training images"
+        )
+    parts = [torch.cdist(part.flatten(1), train.flatten(1)).topk(k, largest=False) for part in images.split(_CHUNK)]
+    return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+
+
+def _steps(steps: int) -> int:
+    if steps < 2:
+        raise ValueError(f"steps is {steps}: expected at least 2, the two ends")
+    return steps
+
+
+@torch.no_grad()
+def _draws(
+    model: Hierarchy, x: Any, samples: int, seed: int
+) -> Iterator[tuple[list[Tensor], list[Distribution], list[Distribution]]]:
+    """`model.infer` for the whole of x, chunk by chunk."""
+    if not isinstance(samples, int) or samples < 1:
+        raise ValueError(f"samples is {samples!r}: expected an integer of at least 1")
+    with evaluating(model, seed):
+        for batch in enter(model, x).split(_CHUNK):
+            yield model.infer(batch, samples)

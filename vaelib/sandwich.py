@@ -1,0 +1,153 @@
+"""log p(x) from below and from above: annealed importance sampling, forwards and backwards.
+
+A sequence of densities leads from the prior to the posterior (times p(x))::
+
+    f_b(z) = p(z) p(x | z)^b,   0 = b_0 < b_1 < ... < b_S = 1
+
+Annealing moves chains through it, each step with a transition that leaves f_b invariant, and collects
+w = prod_s p(x | z_s)^(b_s - b_{s-1}). Forwards from prior draws, E[w] = p(x), and the log of a mean of w's is in
+expectation a lower bound. Backwards from an exact posterior draw, the mean of 1 / w is 1 / p(x), and the bound lies
+above. Where x is drawn from the model, the z it came from is an exact posterior draw, so both sides can be had.
+
+Source: Neal 2001, "Annealed importance sampling"; Grosse, Ghahramani & Adams 2015 (arXiv 1511.02543); for decoders, Wu
+et al. 2017 (arXiv 1611.04273).
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .evaluate import enter, evaluating
+from .hierarchy import Hierarchy
+
+_ACCEPTANCE = 0.65  # the share of proposals that Hamiltonian Monte Carlo should accept (Neal 2011, section 4.4)
+
+
+class Sandwich(NamedTuple):
+    """Estimates for each of n examples drawn from the model, nats per example, (n,).
+
+    In expectation lower <= log p(x) <= upper: their distance bounds the error of both. x: the examples, (n, *event).
+    """
+
+    lower: Tensor
+    upper: Tensor
+    x: Tensor
+
+
+def ais(model: Hierarchy, x: Any, chains: int = 16, steps: int = 500, leapfrog: int = 10, seed: int = 0) -> Tensor:
+    """log p(x) from below, (B,), in nats: in expectation a lower bound, tighter with more `steps` and `chains`.
+
+    Hamiltonian Monte Carlo with `leapfrog` steps per transition, its step sizes found in a run of their own, so that
+    the measured run is exact. Needs a density of z and x that is differentiable in z.
+
+    Raises ValueError where x does not suit the model, or a number is below 1.
+    """
+    _check_numbers(chains=chains, steps=steps, leapfrog=leapfrog)
+    x = enter(model, x)
+    with evaluating(model, seed):
+        start = _prior_draws(model, chains, len(x))
+        sizes = _anneal(model, x, start, _schedule(steps), leapfrog)[1]
+        log_weights, _ = _anneal(model, x, _prior_draws(model, chains, len(x)), _schedule(steps), leapfrog, sizes)
+    return torch.logsumexp(log_weights, 0) - math.log(chains)
+
+
+def bdmc(
+    model: Hierarchy, n: int = 16, chains: int = 16, steps: int = 500, leapfrog: int = 10, seed: int = 0
+) -> Sandwich:
+    """Bidirectional Monte Carlo: log p(x) from below and above, for n examples that are drawn from the model.
+
+    Arguments and errors as for `ais`. What holds for these examples need not hold for real ones, which may be harder.
+    """
+    _check_numbers(n=n, chains=chains, steps=steps, leapfrog=leapfrog)
+    betas = _schedule(steps)
+    with evaluating(model, seed):
+        truth = _prior_draws(model, 1, n)
+        with torch.no_grad():
+            x = model.likelihood(truth).sample()[0]
+        sizes = _anneal(model, x, _prior_draws(model, chains, n), betas, leapfrog)[1]
+        forwards, _ = _anneal(model, x, _prior_draws(model, chains, n), betas, leapfrog, sizes)
+        exact = [z.expand(chains, *z.shape[1:]) for z in truth]
+        backwards, _ = _anneal(model, x, exact, betas.flip(0), leapfrog, sizes.flip(0))
+    upper = -(torch.logsumexp(backwards, 0) - math.log(chains))
+    return Sandwich(torch.logsumexp(forwards, 0) - math.log(chains), upper, x)
+
+
+def _schedule(steps: int) -> Tensor:
+    """b_0 ... b_S along a sigmoid: small steps at both ends, where the densities change fastest (Wu et al. 2017)."""
+    ramp = torch.sigmoid(torch.linspace(-4, 4, steps + 1))
+    return (ramp - ramp[0]) / (ramp[-1] - ramp[0])
+
+
+def _prior_draws(model: Hierarchy, chains: int, examples: int) -> list[Tensor]:
+    """z_1 ... z_T from the prior, each (C, B, L_t)."""
+    with torch.no_grad():
+        return model.draw_below([model.prior().sample((chains, examples))], level=model.levels)
+
+
+def _anneal(
+    model: Hierarchy, x: Tensor, latents: list[Tensor], betas: Tensor, leapfrog: int, sizes: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Chains along b_0 ... b_S: their log-weights, (C, B), and the step sizes between, (S - 1, C, B).
+
+    Without `sizes` each chain's step size follows its own acceptance, which is good for finding them only.
+    """
+    betas_list = betas.tolist()
+    log_weights = torch.zeros(latents[0].shape[:2], dtype=latents[0].dtype, device=x.device)
+    step, used = torch.full_like(log_weights, 0.1), []
+    for s, (before, beta) in enumerate(pairwise(betas_list), start=1):
+        with torch.no_grad():
+            log_weights += (beta - before) * model.log_joint(x, latents)[0]
+        if s == len(betas) - 1:
+            break  # nothing is weighed after the last change of density
+        if sizes is not None:
+            step = sizes[s - 1]
+        latents, accepted = _hmc(model, x, latents, beta, step, leapfrog)
+        used.append(step)
+        if sizes is None:
+            step = torch.where(accepted > _ACCEPTANCE, step * 1.05, step / 1.05)
+    return log_weights, torch.stack(used) if used else step[:0]
+
+
+def _hmc(
+    model: Hierarchy, x: Tensor, latents: list[Tensor], beta: float, step: Tensor, leapfrog: int
+) -> tuple[list[Tensor], Tensor]:
+    """One transition of Hamiltonian Monte Carlo that leaves f_beta invariant, and its chance of acceptance, (C, B).
+
+    Source: Neal 2011 (arXiv 1206.1901), figure 2.
+    """
+
+    def log_density(at: list[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        with torch.enable_grad():
+            at = [z.detach().requires_grad_() for z in at]
+            log_px, log_pz = model.log_joint(x, at)
+            value = log_pz + beta * log_px
+            return value.detach(), torch.autograd.grad(value.sum(), at)
+
+    def per_chain(values: Tensor, like: Tensor) -> Tensor:
+        return values.reshape(values.shape + (1,) * (like.ndim - values.ndim))
+
+    def kinetic(momenta: list[Tensor]) -> Tensor:
+        return torch.stack([0.5 * (m**2).flatten(2).sum(-1) for m in momenta]).sum(0)
+
+    steps = [per_chain(step, z) for z in latents]
+    momenta = [torch.randn_like(z) for z in latents]
+    value, gradient = log_density(latents)
+    start, proposal = value - kinetic(momenta), latents
+    for _ in range(leapfrog):
+        momenta = [m + 0.5 * e * g for m, e, g in zip(momenta, steps, gradient, strict=True)]
+        proposal = [z + e * m for z, e, m in zip(proposal, steps, momenta, strict=True)]
+        value, gradient = log_density(proposal)
+        momenta = [m + 0.5 * e * g for m, e, g in zip(momenta, steps, gradient, strict=True)]
+    chance = (value - kinetic(momenta) - start).nan_to_num(-math.inf).exp().clamp(max=1)  # a chain that flew off stays
+    take = torch.rand_like(chance) < chance
+    return [torch.where(per_chain(take, z), new, z) for new, z in zip(proposal, latents, strict=True)], chance
+
+
+def _check_numbers(**numbers: int) -> None:
+    for name, value in numbers.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} is {value!r}: expected an integer of at least 1")
