@@ -1,9 +1,13 @@
 import math
+from functools import partial
 
 import pytest
 import torch
+from torch import nn
+from torch.distributions import Independent, Normal
 
 import vaelib as vl
+from vaelib.exact import grid
 
 
 def terms(levels: int = 2, samples: int = 5, batch: int = 3) -> vl.Terms:
@@ -55,11 +59,127 @@ def test_closed_form_rates_take_the_place_of_sampled_ones_in_the_elbo_only():
     assert torch.equal(vl.iwae(closed), vl.iwae(t))  # E21: no KL inside the weight
 
 
-@pytest.mark.parametrize("bound", [vl.elbo, vl.iwae])
-def test_bounds_have_the_right_gradient(bound):
+def test_free_bits_clamp_each_levels_rate_per_example_and_then_sum():
+    """E19: the clamp comes before any averaging or scaling."""
+    rates = torch.tensor([[[0.2, 3.0]], [[1.0, 0.1]]], dtype=torch.float64)  # (T, K, B) = (2, 1, 2)
+    t = terms(samples=1, batch=2)._replace(kl=rates)
+    assert torch.allclose(vl.free_bits(t, nats=0.5), t.log_px[0] - torch.tensor([0.5 + 1.0, 3.0 + 0.5]))
+    assert torch.allclose(vl.free_bits(t, 2.0, nats=0.5), t.log_px[0] - 2 * torch.tensor([1.5, 3.5]))
+    wrong = t.log_px[0].mean() - rates.mean(2).clamp_min(0.5).sum()  # averaged first: nothing would be clamped
+    assert abs(vl.free_bits(t, nats=0.5).mean() - wrong) > 0.3
+    assert torch.allclose(vl.free_bits(t, nats=0.0), vl.elbo(t))
+
+
+def test_free_bits_average_over_samples_before_the_clamp():
+    rates = torch.tensor([[[0.2], [1.0]]], dtype=torch.float64)  # two samples of one rate, mean 0.6
+    t = terms(levels=1, samples=2, batch=1)._replace(kl=rates)
+    assert torch.allclose(vl.free_bits(t, nats=0.5), t.log_px.mean(0) - 0.6)
+
+
+def test_a_level_within_its_free_bits_gets_no_gradient():
+    rates = torch.tensor([[[0.2]], [[2.0]]], dtype=torch.float64, requires_grad=True)
+    vl.free_bits(terms(samples=1, batch=1)._replace(kl=rates), nats=0.5).sum().backward()
+    assert rates.grad is not None
+    assert rates.grad.flatten().tolist() == [0.0, -1.0]
+
+
+def test_beta_tempers_the_weights_of_the_importance_weighted_bounds():
     t = terms()
+    want = torch.logsumexp(t.log_px + 0.3 * (t.log_pz - t.log_qz).sum(0), 0) - math.log(5)
+    assert torch.allclose(vl.iwae(t, 0.3), want)
+    assert torch.allclose(vl.dreg(t._replace(latents=()), 0.3), want)
+
+
+class Line(nn.Module):
+    """N(a y, s^2) with weights a and log s, for scalars."""
+
+    inputs, event = 1, (1,)
+
+    def __init__(self, slope: float, log_scale: float):
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(slope, dtype=torch.float64))
+        self.log_scale = nn.Parameter(torch.tensor(log_scale, dtype=torch.float64))
+
+    def forward(self, condition):
+        return Independent(Normal(self.slope * condition, self.log_scale.exp().expand_as(condition)), 1)
+
+
+def two_scalar_levels() -> vl.MHVAE:
+    model = vl.MHVAE([Line(0.5, -0.5), Line(0.3, -0.2)], [Line(0.9, -0.3), Line(0.8, -0.6)])
+    return model.double()
+
+
+@pytest.mark.parametrize("model", [vl.VAE(Line(0.3, -0.2), Line(0.9, -0.3)).double(), two_scalar_levels()])
+def test_dreg_has_the_exact_gradient_of_the_expected_iwae_bound(model):
+    """Also through q(z_2 | z_1), whose mean moves with z_1, where it is easily got wrong. K = 3."""
+    x = torch.full((1, 1), 0.7, dtype=torch.float64)
+
+    def exact() -> float:
+        return grid(model, x, points=401 if model.levels == 1 else 161, limit=7.0).iwae(3).item()
+
+    torch.manual_seed(0)
+    many = x.expand(1, 40_000).T  # the same example again and again: a batch of independent estimates
+    for weight in model.parameters():
+        estimates = {}
+        for bound, path in ((vl.dreg, True), (vl.iwae, False)):
+            value = bound(model(many, samples=3, path=path))
+            # The mean gradient in 40 parts, whose scatter gives the standard error.
+            parts = torch.stack(
+                [torch.autograd.grad(part.mean(), weight, retain_graph=True)[0] for part in value.split(1000)]
+            )
+            estimates[bound] = parts.mean(), parts.std() / 40**0.5
+        with torch.no_grad():
+            step = 1e-4
+            weight.add_(step)
+            above = exact()
+            weight.sub_(2 * step)
+            slope = (above - exact()) / (2 * step)
+            weight.add_(step)
+        for mean, stderr in estimates.values():
+            # Normal theory with 39 degrees of freedom: |t| > 6 has a chance of 5e-7; twelve comparisons.
+            assert abs(mean - slope) < 6 * stderr + 1e-6
+
+
+def test_dreg_scatters_less_than_iwae_for_the_encoder_and_not_at_all_at_the_exact_posterior():
+    x = torch.full((500, 1), 0.7, dtype=torch.float64)
+
+    def scatter(model, bound, path):
+        torch.manual_seed(0)
+        value = bound(model(x, samples=8, path=path))
+        slope = model.encoders[0].slope
+        return torch.stack([torch.autograd.grad(v, slope, retain_graph=True)[0] for v in value]).std()
+
+    model = vl.VAE(Line(0.3, -0.2), Line(0.9, -0.3)).double()
+    assert scatter(model, vl.dreg, True) < 0.8 * scatter(model, vl.iwae, False)
+    # p(z | x) = N(a x / (a^2 + s^2), s^2 / (a^2 + s^2)) with a = 0.9, s = e^-0.3
+    variance = math.exp(-0.6) / (0.81 + math.exp(-0.6))
+    exact = vl.VAE(Line(0.9 / (0.81 + math.exp(-0.6)), 0.5 * math.log(variance)), Line(0.9, -0.3)).double()
+    assert scatter(exact, vl.dreg, True) < 1e-12
+    assert scatter(exact, vl.iwae, False) > 1e-3
+
+
+def test_dreg_has_the_value_of_iwae_and_needs_the_latents():
+    model, x = two_scalar_levels(), torch.full((4, 1), 0.7, dtype=torch.float64)
+    torch.manual_seed(0)
+    path = model(x, samples=3, path=True)
+    torch.manual_seed(0)
+    assert torch.equal(vl.dreg(path), vl.iwae(model(x, samples=3)))
+    assert all(weight.requires_grad for weight in model.parameters())  # held fixed for a moment only
+    with pytest.raises(ValueError, match=r"dreg needs model\(x, samples=K, path=True\)"):
+        vl.dreg(model(x, samples=3))
+
+
+@pytest.mark.parametrize("nats", [-0.1, math.inf, math.nan])
+def test_free_bits_refuse_what_cannot_be_meant(nats):
+    with pytest.raises(ValueError, match="expected a finite number of at least 0"):
+        vl.free_bits(terms(), nats=nats)
+
+
+@pytest.mark.parametrize("bound", [vl.elbo, vl.iwae, partial(vl.free_bits, nats=0.5), vl.dreg])
+def test_bounds_have_the_right_gradient(bound):
+    t = terms()._replace(latents=())
     inputs = [value.requires_grad_() for value in t[:3]]
-    assert torch.autograd.gradcheck(lambda *values: bound(vl.Terms(*values)), inputs)
+    assert torch.autograd.gradcheck(lambda *values: bound(vl.Terms(*values, latents=())), inputs)
 
 
 def test_warmup_rises_to_one_and_stays():

@@ -1,10 +1,13 @@
+import math
+from itertools import pairwise, product
+
 import numpy as np
 import pytest
 import torch
 from scipy import integrate, stats
 
 import vaelib as vl
-from vaelib.exact import GaussianPrior, LinearGaussian, LinearGaussianChain
+from vaelib.exact import GaussianPrior, LinearGaussian, LinearGaussianChain, Table, grid, ppca
 
 SIZES = {1: [4, 3], 2: [4, 3, 2], 3: [4, 3, 2, 2]}
 
@@ -129,3 +132,218 @@ def test_wrong_shapes_are_refused():
         LinearGaussian(torch.zeros(2, 3), torch.zeros(3), eye)
     with pytest.raises(ValueError, match="at least one decoder"):
         LinearGaussianChain([], GaussianPrior(torch.zeros(2), eye))
+
+
+# --- Probabilistic PCA ------------------------------------------------------------------------------------------------
+
+
+def data(samples: int = 400, size: int = 5) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(3)
+    scales = torch.tensor([3.0, 2.0, 1.0, 0.6, 0.5], dtype=torch.float64)[:size]
+    draws = torch.randn(samples, size, generator=generator, dtype=torch.float64) * scales
+    return draws @ torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))[0] + 1.0
+
+
+def test_ppca_is_the_multivariate_normal_that_it_says():
+    x, fitted = data(), ppca(data(), latent=2)
+    covariance = fitted.weight @ fitted.weight.T + fitted.sigma**2 * torch.eye(5)
+    want = stats.multivariate_normal(fitted.mean, covariance).logpdf(x)
+    assert torch.allclose(fitted.chain().log_px(x), torch.from_numpy(want), atol=1e-10)
+    assert fitted.log_px == pytest.approx(want.mean(), abs=1e-12)
+
+
+def test_ppca_has_the_published_log_likelihood():
+    fitted = ppca(data(), latent=2)
+    kept = fitted.eigenvalues[:2].log().sum().item()
+    want = -0.5 * (5 * np.log(2 * np.pi) + kept + 3 * np.log(fitted.sigma**2) + 5)
+    assert fitted.log_px == pytest.approx(want, abs=1e-12)
+    forgotten = -0.5 * (5 * np.log(2 * np.pi) + kept + np.log(fitted.sigma**2) + 5)  # D - K forgotten
+    assert abs(fitted.log_px - forgotten) > 0.1
+
+
+def test_ppca_is_an_optimum_of_every_parameter():
+    x, best = data(), ppca(data(), latent=2)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        shift = 0.02 * torch.randn(5, 2, generator=generator, dtype=torch.float64)
+        other = best._replace(weight=best.weight + shift)
+        assert other.chain().log_px(x).mean() < best.log_px
+    for sigma in (0.98 * best.sigma, 1.02 * best.sigma):
+        assert best._replace(sigma=sigma).chain().log_px(x).mean() < best.log_px
+    assert best._replace(mean=best.mean + 0.02).chain().log_px(x).mean() < best.log_px
+
+
+def test_with_sigma_held_fixed_the_dimensions_below_it_collapse():
+    """Lucas et al. 2019: as many active dimensions as eigenvalues above sigma^2."""
+    eigenvalues = ppca(data(), latent=4).eigenvalues
+    sigma = float(eigenvalues[1:3].mean().sqrt())  # between the second and the third
+    fitted = ppca(data(), latent=4, sigma=sigma)
+    assert (fitted.weight.norm(dim=0) > 0).tolist() == [True, True, False, False]
+    assert fitted.sigma == sigma
+    grown = fitted.weight.clone()
+    grown[:, 2] = 0.1 * torch.linalg.eigh(torch.cov(data().T, correction=0))[1][:, -3]
+    assert fitted._replace(weight=grown).chain().log_px(data()).mean() < fitted.log_px
+
+
+@pytest.mark.parametrize(
+    ("x", "latent", "sigma", "says"),
+    [
+        (torch.zeros(5), 1, None, "expected x of shape"),
+        (torch.randn(9, 3), 3, None, "1 <= latent < D"),
+        (torch.randn(9, 3), 0, None, "1 <= latent < D"),
+        (torch.randn(9, 3), 1, -1.0, "sigma is -1.0"),
+        (torch.ones(9, 3), 1, None, "may lie in 1 dimensions"),
+    ],
+)
+def test_ppca_refuses_what_has_no_answer(x, latent, sigma, says):
+    with pytest.raises(ValueError, match=says):
+        ppca(x, latent, sigma)
+
+
+# --- Trained linear models reach their oracle -------------------------------------------------------------------------
+
+
+def test_a_linear_vae_trained_by_fit_reaches_the_ppca_optimum():
+    x = data().float()
+    torch.manual_seed(0)
+    model = vl.VAE(vl.Gaussian(5, 2, hidden=()), vl.Gaussian(2, 5, hidden=(), scale="shared"))
+    before = LinearGaussianChain.of(model).log_px(x.double()).mean().item()
+    vl.fit(model, x, epochs=300, batch_size=50, lr=vl.cosine(2e-2, 300), progress=False)
+    best = ppca(x, latent=2).log_px
+    assert before < best - 1
+    assert 0 < best - LinearGaussianChain.of(model).log_px(x.double()).mean().item() < 0.01
+    torch.manual_seed(0)
+    bound = vl.elbo(model(x, samples=500)).mean().item()
+    assert -0.003 < best - bound < 0.01 + 0.003
+
+
+def test_a_three_level_linear_chain_trained_by_fit_reaches_its_exact_marginal():
+    x = data().float()
+    torch.manual_seed(0)
+    sizes = [5, 3, 2, 1]
+    model = vl.MHVAE(
+        [vl.Gaussian(below, above, hidden=()) for below, above in pairwise(sizes)],
+        [vl.Gaussian(above, below, hidden=(), scale="shared") for below, above in pairwise(sizes)],
+    )
+    # Path gradients of four samples: with the noise of one the three levels settle nats below what they can reach.
+    lr = vl.cosine(1e-2, 300)
+    vl.fit(model, x, epochs=300, batch_size=40, lr=lr, samples=4, objective=vl.dreg, progress=False)
+    exact = LinearGaussianChain.of(model).log_px(x.double())
+    torch.manual_seed(0)
+    gap = exact - model(x, samples=200).log_weights  # (K, B)
+    stderr = gap.mean(1).std() / 200**0.5
+    assert stderr < 0.002
+    assert -0.005 < gap.mean() < 0.02
+    assert exact.mean() > ppca(x, latent=3).log_px - 0.02
+
+
+def test_the_chain_of_a_model_is_read_off_its_weights():
+    torch.manual_seed(1)
+    model = vl.MHVAE(
+        [vl.Gaussian(3, 2, hidden=()), vl.Gaussian(2, 1, hidden=())],
+        [vl.Gaussian(2, 3, hidden=(), scale=0.7), vl.Gaussian(1, 2, hidden=(), scale="shared")],
+    ).double()
+    with torch.no_grad():
+        model.decoders[1].log_scale.fill_(-0.4)
+    x = torch.randn(4, 3, dtype=torch.float64)
+    c = LinearGaussianChain.of(model)
+    exact = vl.nll(c.model(), x, samples=1).per_example  # exact encoders
+    assert torch.allclose(-c.log_px(x), exact, atol=1e-10)
+    latents = [torch.randn(5, 4, 2, dtype=torch.float64), torch.randn(5, 4, 1, dtype=torch.float64)]
+    for ours, theirs in zip(c.model().log_joint(x, latents), model.log_joint(x, latents), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-12)
+    for decoder in (vl.Gaussian(2, 3, hidden=(4,), scale=1.0), vl.Gaussian(2, 3, hidden=()), vl.Bernoulli(2, 3, ())):
+        with pytest.raises(ValueError, match="decoder 1 is not linear"):
+            LinearGaussianChain.of(vl.VAE(vl.Gaussian(3, 2), decoder))
+
+
+# --- Tables -----------------------------------------------------------------------------------------------------------
+
+
+def discrete(states: int = 4, examples: int = 3) -> Table:
+    generator = torch.Generator().manual_seed(5)
+    joint = 0.3 * torch.rand(states, examples, generator=generator, dtype=torch.float64)
+    q = torch.rand(states, examples, generator=generator, dtype=torch.float64)
+    return Table(joint.log(), (q / q.sum(0)).log(), torch.zeros((), dtype=torch.float64))
+
+
+def test_a_discrete_table_by_enumeration():
+    t = discrete()
+    joint, q = t.log_joint.exp(), t.log_q.exp()
+    assert torch.allclose(t.log_px(), joint.sum(0).log(), atol=1e-14)
+    assert torch.allclose(t.posterior(), joint / joint.sum(0), atol=1e-14)
+    assert torch.allclose(t.elbo(), (q * (joint / q).log()).sum(0), atol=1e-14)
+    gap = t.log_px() - t.elbo()
+    assert torch.allclose(gap, (q * (q / t.posterior()).log()).sum(0), atol=1e-14)  # KL(q || posterior)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 5])
+def test_expected_iwae_of_a_table_by_enumerating_all_samples(samples):
+    t = discrete()
+    log_w = t.log_joint - t.log_q
+    want = torch.zeros(3, dtype=torch.float64)
+    for chosen in product(range(4), repeat=samples):
+        index = torch.tensor(chosen)
+        probability = t.log_q[index].sum(0).exp()
+        want += probability * (torch.logsumexp(log_w[index], 0) - math.log(samples))
+    assert torch.allclose(t.iwae(samples), want, atol=1e-10)  # the trapezoid rule's stated error
+
+
+def one_latent() -> LinearGaussianChain:
+    weight = torch.tensor([[0.8], [-0.5], [0.3], [1.1]], dtype=torch.float64)
+    double = torch.float64
+    decoder = LinearGaussian(weight, torch.zeros(4, dtype=double), torch.eye(4, dtype=double))
+    return LinearGaussianChain([decoder], GaussianPrior(torch.zeros(1, dtype=double), torch.eye(1, dtype=double)))
+
+
+def test_expected_iwae_rises_from_the_elbo_to_log_px_and_halving_the_variance_costs_its_closed_form():
+    c, x = one_latent(), x_for(1)
+    (q,) = c.posteriors()
+    t = grid(c.model([LinearGaussian(q.weight, q.bias, q.covariance / 2)]), x, points=2001)
+    bounds = [t.iwae(samples) for samples in (1, 2, 5, 20, 100, 1000)]
+    assert torch.allclose(t.log_px(), c.log_px(x), atol=1e-10)
+    assert torch.allclose(bounds[0], t.elbo(), atol=1e-10)
+    assert (c.log_px(x) - bounds[0] - 0.5 * (math.log(2) - 0.5)).abs().max() < 1e-10  # 0.09657 nats
+    assert all((lower < higher).all() for lower, higher in pairwise([*bounds, t.log_px()]))
+    assert (t.log_px() - bounds[-1]).max() < 0.001  # IWAE closes the gap
+
+
+def test_expected_iwae_at_the_exact_posterior_does_not_depend_on_k():
+    t = grid(one_latent().model(), x_for(1), points=2001)
+    for samples in (1, 7, 500):
+        assert torch.allclose(t.iwae(samples), t.log_px(), atol=1e-10)
+
+
+def test_sampled_iwae_agrees_with_the_expected_one():
+    torch.manual_seed(0)
+    model = vl.VAE.mlp(3, latent=2, hidden=(4,), likelihood="bernoulli").double()
+    x = torch.tensor([[1.0, 0.0, 1.0]], dtype=torch.float64)
+    t = grid(model, x)
+    for samples in (1, 4, 16):
+        draws = vl.iwae(model(x.expand(20_000, 3), samples=samples))
+        z = (draws.mean() - t.iwae(samples)) / (draws.std() / 20_000**0.5)
+        assert abs(z) < 5  # a chance of 6e-7 each
+        biased = (draws.mean() + math.log(samples + 1) - t.iwae(samples)) / (draws.std() / 20_000**0.5)
+        assert abs(biased) > 5  # E10: another constant would be noticed
+
+
+def test_grid_agrees_with_scipy_for_a_two_level_model_of_scalars():
+    torch.manual_seed(0)
+    model = vl.MHVAE.mlp(2, latents=(1, 1), hidden=((3,), (3,))).double()
+    x = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+
+    def joint(z2, z1):
+        latents = [torch.tensor([[[z]]], dtype=torch.float64) for z in (z1, z2)]
+        return math.exp(sum(v.item() for v in model.log_joint(x, latents)))
+
+    with torch.no_grad():
+        want, error = integrate.dblquad(joint, -7, 7, -7, 7, epsabs=1e-6)
+    assert error < 1e-5 * want  # of the value, and so the error of its logarithm
+    assert grid(model, x).log_px().item() == pytest.approx(math.log(want), abs=1e-5)
+
+
+def test_a_grid_is_for_few_latents():
+    with pytest.raises(ValueError, match=r"the levels have \[2, 1\] latents"):
+        grid(vl.MHVAE.mlp(2, latents=(2, 1), hidden=((3,), (3,))), torch.zeros(1, 2))
+    with pytest.raises(ValueError, match="samples is 0"):
+        discrete().iwae(0)

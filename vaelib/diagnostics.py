@@ -146,16 +146,15 @@ def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
     In many dimensions the draws of N(0, I) lie close to a sphere of radius sqrt(L), which a straight line leaves.
     Source: White 2016 (arXiv 1609.04468), section 2.1.
     """
-    lengths = start.norm(), end.norm()
-    if min(lengths) == 0:
+    a, b = start.double(), end.double()  # the angle between near directions needs the digits
+    if min(a.norm(), b.norm()) == 0:
         raise ValueError("an end of the arc is the origin, which has no direction: use lerp")
-    directions = start / lengths[0], end / lengths[1]
-    angle = torch.arccos((directions[0] * directions[1]).sum().clamp(-1, 1))
+    angle = torch.arccos(((a / a.norm()) @ (b / b.norm())).clamp(-1, 1))
     if angle.sin() < 1e-6:
         raise ValueError("the ends point the same way or in opposite ways: there is no one arc between them; use lerp")
-    weight = torch.linspace(0, 1, _steps(steps), dtype=start.dtype, device=start.device)[:, None]
-    arc = (torch.sin((1 - weight) * angle) * directions[0] + torch.sin(weight * angle) * directions[1]) / angle.sin()
-    return arc * ((1 - weight) * lengths[0] + weight * lengths[1])
+    weight = torch.linspace(0, 1, _steps(steps), dtype=a.dtype, device=a.device)[:, None]
+    arc = torch.sin((1 - weight) * angle) * a / a.norm() + torch.sin(weight * angle) * b / b.norm()
+    return (arc / angle.sin() * ((1 - weight) * a.norm() + weight * b.norm())).to(start.dtype)
 
 
 def nearest(images: Tensor, train: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:

@@ -256,7 +256,7 @@ class Table(NamedTuple):
         total = torch.zeros_like(log_px)
         for s in torch.arange(start, end, _STEP, dtype=log_w.dtype, device=log_w.device):
             mean = (mass * torch.expm1(-torch.exp(s + log_w - math.log(samples)))).sum(0)  # E_q e^-(t w / K) - 1
-            total += torch.exp(-torch.exp(s)) - torch.exp(samples * torch.log1p(mean))
+            total += torch.exp(-torch.exp(s)) - torch.exp(samples * torch.log1p(mean.clamp_min(-1)))
         return log_px + _STEP * total
 
     def _log_mass(self, log_density: Tensor) -> Tensor:

@@ -1,0 +1,223 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Independent, Normal
+
+import vaelib as vl
+from vaelib.exact import LinearGaussianChain
+
+
+def images(batch: int = 40) -> torch.Tensor:
+    return torch.bernoulli(torch.full((batch, 1, 4, 4), 0.4), generator=torch.Generator().manual_seed(0))
+
+
+def models() -> list[vl.Hierarchy]:
+    torch.manual_seed(0)
+    stack = {"latents": (5, 4), "hidden": ((8,), (8,))}
+    return [vl.VAE.mlp((1, 4, 4), 3, (8,)), vl.MHVAE.mlp((1, 4, 4), **stack), vl.HVAE.mlp((1, 4, 4), **stack)]
+
+
+each_model = pytest.mark.parametrize("model", models(), ids=["VAE", "MHVAE", "HVAE"])
+
+
+class Half(nn.Module):
+    """q(z | x) = N((x_1, 0), (0.5^2, 1)): the first unit follows x, the second is the prior."""
+
+    def forward(self, x):
+        mean = torch.stack([x[:, 0], torch.zeros_like(x[:, 0])], 1)
+        return Independent(Normal(mean, torch.tensor([0.5, 1.0]).to(x)), 1)
+
+
+def half(scale: float = 1.0) -> vl.VAE:
+    return vl.VAE(Half(), vl.Gaussian(2, 1, hidden=(), scale=scale), prior=vl.StandardNormal(2))
+
+
+def test_units_that_follow_x_are_active_and_units_that_repeat_the_prior_are_not():
+    x = torch.randn(2000, 1, generator=torch.Generator().manual_seed(0))
+    (active,) = vl.diagnostics.active_units(half(), x)
+    assert active.tolist() == [True, False]
+    (means,) = vl.diagnostics.posterior_means(half(), x)
+    assert torch.allclose(means[:, 0], x[:, 0])
+    assert not vl.diagnostics.active_units(half(), 0.05 * x)[0].any()  # variance 0.0025: below the threshold
+    assert vl.diagnostics.active_units(half(), 0.05 * x, threshold=0.001)[0].tolist() == [True, False]
+
+
+def test_unit_rates_are_the_closed_form_of_each_unit():
+    x = torch.randn(2000, 1, generator=torch.Generator().manual_seed(0))
+    (rates,) = vl.diagnostics.unit_rates(half(), x)
+    want = 0.5 * ((x**2).mean().item() + 0.25 - 1 - math.log(0.25))
+    assert rates.tolist() == pytest.approx([want, 0.0], abs=1e-5)  # float32
+
+
+@each_model
+def test_unit_rates_sum_to_the_rates_of_the_levels(model):
+    per_unit = vl.diagnostics.unit_rates(model, images(), samples=2000)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        rates = model(images(), samples=2000).rates.mean(2)  # (T, K)
+    for units, level in zip(per_unit, rates, strict=True):
+        # Both sides are means over 2,000 draws of the latents for each of 40 images.
+        stderr = level.std() / 2000**0.5
+        assert abs(units.sum() - level.mean()) < 5 * 2**0.5 * stderr + 1e-4
+
+
+@each_model
+def test_chunks_change_nothing(model, monkeypatch):
+    """In evaluation of the same noise; here each level's conditional means by many draws."""
+    whole = vl.diagnostics.posterior_means(model, images(), samples=400)
+    monkeypatch.setattr(vl.diagnostics, "_CHUNK", 7)
+    parts = vl.diagnostics.posterior_means(model, images(), samples=400)
+    assert [len(level) for level in parts] == [40] * model.levels
+    for a, b in zip(whole, parts, strict=True):
+        assert (a - b).abs().max() < 0.3  # 6 standard errors of a mean of 400 draws with scale below 1
+
+
+def test_surgery_of_gaussians_in_closed_form():
+    """x ~ N(0, 1) and q(z | x) = N(x, 1/4): the aggregated posterior is N(0, 5/4), the information ln(5) / 2."""
+    x = torch.randn(4000, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    s = vl.diagnostics.surgery(half().double(), x, samples=4000)
+    aggregate = 0.5 * (1.25 - 1 - math.log(1.25))
+    for got, stderr, want in (
+        (s.aggregate_kl, s.aggregate_kl_stderr, aggregate),
+        (s.mutual_information, s.mutual_information_stderr, 0.5 * math.log(5)),
+        (s.rate, s.rate_stderr, 0.5 * (1 + 0.25 - 1 - math.log(0.25))),
+    ):
+        # 4,000 draws of z, and a population of 4,000 x in place of all: about as much again.
+        assert 0 < stderr < 0.02
+        assert abs(got - want) < 5 * 1.5 * stderr
+    assert s.rate == pytest.approx(s.mutual_information + s.aggregate_kl, abs=1e-10)
+
+
+@each_model
+def test_surgery_splits_the_rate_of_all_levels(model):
+    s = vl.diagnostics.surgery(model, images(), samples=2000)
+    rates = [level.sum().item() for level in vl.diagnostics.unit_rates(model, images(), samples=200)]
+    assert s.rate == pytest.approx(s.mutual_information + s.aggregate_kl, abs=1e-4)
+    assert abs(s.rate - sum(rates)) < 5 * s.rate_stderr + 0.05
+    assert -4 * s.mutual_information_stderr < s.mutual_information < math.log(40) + 4 * s.mutual_information_stderr
+    assert s.aggregate_kl > -4 * s.aggregate_kl_stderr
+
+
+def test_information_is_at_most_the_log_of_the_number_of_examples():
+    far = 100 * torch.arange(4.0)[:, None]  # four posteriors that do not overlap
+    s = vl.diagnostics.surgery(half(), far, samples=200)
+    assert s.mutual_information == pytest.approx(math.log(4), abs=1e-4)
+
+
+def test_the_collapse_report_says_in_words_what_the_numbers_are():
+    torch.manual_seed(0)
+    model = vl.MHVAE.mlp((1, 4, 4), latents=(20, 4), hidden=((8,), (8,)))
+    with torch.no_grad():
+        for head in (*model.encoders[0].heads, *model.encoders[1].heads, *model.decoders[1].heads):
+            head.weight.zero_()
+            head.bias.zero_()
+    report = vl.diagnostics.collapse_report(model, images())
+    assert report.splitlines() == [
+        "z1: rate 0.00 nats, 0 of 20 units active: collapsed: the posterior is the prior and the level carries nothing",
+        "z2: rate 0.00 nats, 0 of 4 units active: collapsed: the posterior is the prior and the level carries nothing",
+    ]
+    with torch.no_grad():
+        model.encoders[0].heads[0].weight[0].normal_(0, 3)
+    assert "1 of 20 units active: nearly collapsed" in vl.diagnostics.collapse_report(model, images())
+    with torch.no_grad():
+        model.encoders[0].heads[0].weight[:15].normal_(0, 3)
+    assert "15 of 20 units active: in use; 5 units idle" in vl.diagnostics.collapse_report(model, images())
+    with torch.no_grad():
+        model.encoders[0].heads[0].weight.normal_(0, 3)
+    assert "20 of 20 units active: in use, every unit" in vl.diagnostics.collapse_report(model, images())
+
+
+def test_correlated_levels_have_no_rate_per_unit():
+    c = LinearGaussianChain.random([3, 2], seed=0)
+    with pytest.raises(ValueError, match="level 1 has correlated dimensions"):
+        vl.diagnostics.unit_rates(c.model(), c.model().sample(4))
+
+
+def test_diagnostics_are_seeded_and_leave_the_model_and_the_random_numbers_as_they_were():
+    model = models()[1]
+    for call in (vl.diagnostics.posterior_means, vl.diagnostics.unit_rates, vl.diagnostics.surgery):
+        torch.manual_seed(5)
+        want = torch.rand(2)
+        torch.manual_seed(5)
+        first = call(model, images(), samples=3)
+        assert torch.equal(torch.rand(2), want)
+        second, other = call(model, images(), samples=3), call(model, images(), samples=3, seed=1)
+        pick = (lambda r: torch.tensor(r.rate)) if call is vl.diagnostics.surgery else (lambda r: r[-1])
+        assert torch.equal(pick(first), pick(second))
+        assert not torch.equal(pick(first), pick(other))
+        assert model.training
+
+
+# --- Walks through the latents ----------------------------------------------------------------------------------------
+
+
+def test_a_traversal_moves_one_unit_and_nothing_else():
+    model = models()[0]
+    z = torch.tensor([0.3, -0.2, 0.9])
+    values = [-1.0, 0.0, 2.0]
+    walk = vl.diagnostics.traverse(model, z, unit=1, values=values)
+    for image, value in zip(walk, values, strict=True):
+        want = model.decode(torch.tensor([[0.3, value, 0.9]])).mean[0]
+        assert torch.allclose(image, want, atol=1e-6)
+    assert z.tolist() == pytest.approx([0.3, -0.2, 0.9])  # not changed in place
+    with pytest.raises(ValueError, match="unit is 3: expected 0 to 2"):
+        vl.diagnostics.traverse(model, z, unit=3, values=values)
+
+
+def test_upper_levels_are_traversed_too():
+    _, chain, general = models()
+    assert vl.diagnostics.traverse(chain, torch.zeros(4), unit=0, values=[0.0, 1.0], level=2).shape == (2, 1, 4, 4)
+    levels = [torch.zeros(5), torch.zeros(4)]
+    assert vl.diagnostics.traverse(general, levels, unit=4, values=[0.0, 1.0]).shape == (2, 1, 4, 4)
+    assert vl.diagnostics.traverse(general, levels[1:], unit=3, values=[0.0], level=2).shape == (1, 1, 4, 4)
+
+
+def test_the_line_and_the_arc_between_two_latents():
+    start, end = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 4.0])
+    line, arc = vl.diagnostics.lerp(start, end, 5), vl.diagnostics.slerp(start, end, 5)
+    for path in (line, arc):
+        assert torch.allclose(path[[0, -1]], torch.stack([start, end]), atol=1e-6)
+    assert torch.allclose(line[2], torch.tensor([1.5, 2.0]))
+    assert torch.allclose(arc.norm(dim=1), torch.linspace(3, 4, 5), atol=1e-5)  # lengths change evenly
+    angles = torch.atan2(arc[:, 1], arc[:, 0])
+    assert torch.allclose(angles, torch.linspace(0, math.pi / 2, 5), atol=1e-5)  # and so do directions
+    assert line[2].norm() < 2.6 < arc[2].norm()  # the line cuts the corner
+
+
+@pytest.mark.parametrize(
+    ("walk", "says"),
+    [
+        (lambda: vl.diagnostics.slerp(torch.ones(3), torch.zeros(3), 4), "is the origin"),
+        (lambda: vl.diagnostics.slerp(torch.ones(3), -torch.ones(3), 4), "no one arc"),
+        (lambda: vl.diagnostics.slerp(torch.ones(3), 2 * torch.ones(3), 4), "no one arc"),
+        (lambda: vl.diagnostics.slerp(torch.ones(3), torch.eye(3)[0], 1), "at least 2"),
+        (lambda: vl.diagnostics.lerp(torch.ones(3), torch.zeros(3), 1), "at least 2"),
+        (lambda: vl.diagnostics.nearest(torch.zeros(2, 3), torch.zeros(5, 4)), "expected images of one shape"),
+        (lambda: vl.diagnostics.nearest(torch.zeros(2, 3), torch.zeros(5, 3), k=6), "k=6"),
+        (lambda: vl.diagnostics.unit_rates(half(), torch.zeros(2, 1), samples=0), "samples is 0"),
+    ],
+)
+def test_bad_arguments_are_one_clear_error(walk, says):
+    with pytest.raises(ValueError, match=says):
+        walk()
+
+
+def test_nearest_neighbours_by_brute_force(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    images, train = torch.rand(11, 1, 3, 3, generator=generator), torch.rand(50, 1, 3, 3, generator=generator)
+    monkeypatch.setattr(vl.diagnostics, "_CHUNK", 4)
+    distances, indices = vl.diagnostics.nearest(images, train, k=3)
+    for image, distance, index in zip(images, distances, indices, strict=True):
+        all_distances = torch.stack([(image - other).square().sum().sqrt() for other in train])
+        order = all_distances.argsort()[:3]
+        assert index.tolist() == order.tolist()
+        assert torch.allclose(distance, all_distances[order], atol=1e-5)
+
+
+def test_a_memorised_image_is_found_at_distance_zero():
+    train = images()
+    distances, indices = vl.diagnostics.nearest(train[7:9], train)
+    assert distances.max() < 1e-3
+    assert torch.equal(train[indices[:, 0]], train[7:9])
