@@ -44,7 +44,7 @@ def test_backwards_from_a_draw_that_is_no_posterior_draw_the_upper_side_fails(mo
     """What bdmc rests on: a chain that starts from the prior gives an 'upper bound' that lies below."""
     c = chain(1)
     model = c.model()
-    exact = vl.sandwich.bdmc(model, n=30, chains=1, steps=1)
+    exact = vl.sandwich.bdmc(model, n=200, chains=1, steps=1)
     anneal = sandwich._anneal
 
     def displaced(model, x, latents, betas, *rest):
@@ -52,10 +52,10 @@ def test_backwards_from_a_draw_that_is_no_posterior_draw_the_upper_side_fails(mo
         return anneal(model, x, start, betas, *rest)
 
     monkeypatch.setattr(sandwich, "_anneal", displaced)
-    wrong = vl.sandwich.bdmc(model, n=30, chains=1, steps=1)
+    wrong = vl.sandwich.bdmc(model, n=200, chains=1, steps=1)
     for s, holds in ((exact, True), (wrong, False)):
         above = s.upper - c.log_px(s.x)
-        assert bool(above.mean() > -4 * above.std() / 30**0.5) is holds
+        assert bool(above.mean() > -4 * above.std() / 200**0.5) is holds
 
 
 def test_a_transition_leaves_its_density_invariant():
