@@ -1,4 +1,6 @@
+import ast
 import doctest
+import graphlib
 import importlib
 import inspect
 import subprocess
@@ -9,7 +11,8 @@ import pytest
 
 import vaelib as vl
 
-MODULES = sorted(path.stem for path in Path(vl.__file__).parent.glob("*.py") if path.stem != "__init__")
+PACKAGE = Path(vl.__file__).parent
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 
 
 def test_import_is_light():
@@ -24,6 +27,38 @@ def test_import_is_light():
 @pytest.mark.parametrize("name", vl.__all__)
 def test_every_public_name_is_there_and_documented(name):
     assert inspect.getdoc(getattr(vl, name))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_public_function_class_and_method_is_documented(name):
+    """A method may inherit its docstring; a layer's `forward` and a constraint's `check` are torch's and need none."""
+    module = importlib.import_module(f"vaelib.{name}")
+    here = [value for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+    for value in here:
+        if not hasattr(value, "__name__") or value.__name__.startswith("_") or name.startswith("_"):
+            continue
+        assert value.__doc__, f"{name}.{value.__name__}"
+        for key, method in vars(value).items() if inspect.isclass(value) else ():
+            if inspect.isfunction(method) and not key.startswith("_") and key not in {"forward", "check"}:
+                assert inspect.getdoc(getattr(value, key)), f"{name}.{value.__name__}.{key}"
+
+
+def imports(name: str) -> set[str]:
+    """The modules of vaelib that a module imports as it is loaded itself (not within a function)."""
+    tree = ast.parse((PACKAGE / f"{name}.py").read_text())
+    nodes = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.level == 1]
+    return {target for node in nodes for target in ([node.module] if node.module else [a.name for a in node.names])}
+
+
+def test_imports_have_no_cycle():
+    graphlib.TopologicalSorter({name: imports(name) for name in MODULES}).prepare()
+    with pytest.raises(graphlib.CycleError):
+        graphlib.TopologicalSorter({name: imports(name) for name in MODULES} | {"bounds": {"train"}}).prepare()
+
+
+def test_modules_stay_short():
+    lengths = {name: len((PACKAGE / f"{name}.py").read_text().splitlines()) for name in MODULES}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
 
 
 def test_a_misspelt_name_is_an_attribute_error():

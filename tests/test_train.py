@@ -2,6 +2,7 @@ import math
 import os
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -165,6 +166,33 @@ def test_bad_validation_data_are_named():
 def test_divergence_is_said_not_trained_through():
     with pytest.raises(FloatingPointError, match="diverged in epoch"):
         vl.fit(model(), stripes(), transform=torch.bernoulli, epochs=50, lr=1e30, **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("objective", "samples"),
+    [(vl.iwae, 5), (vl.dreg, 5), (vl.dreg, 1), (partial(vl.free_bits, nats=0.5), 1)],
+    ids=["iwae", "dreg", "path gradient", "free bits"],
+)
+def test_every_objective_trains(objective, samples):
+    trained, x = model(2), torch.bernoulli(stripes(200), generator=torch.Generator().manual_seed(1))
+    before = vl.nll(trained, x, samples=100).mean
+    options = {"transform": torch.bernoulli, "epochs": 30, "batch_size": 10, "lr": 5e-3}
+    vl.fit(trained, stripes(), objective=objective, samples=samples, **options, **QUICK)
+    assert vl.nll(trained, x, samples=100).mean < before - 1
+
+
+def test_the_objective_gets_terms_and_beta_and_is_what_is_maximised():
+    seen = []
+
+    def objective(terms, beta):
+        seen.append((terms.latents, beta))
+        return -((terms.log_px.mean(0).mean() + 8.0) ** 2).expand(10)  # a reconstruction of -8 nats on average
+
+    trained = model(1)
+    options = {"transform": torch.bernoulli, "epochs": 20, "batch_size": 10, "lr": 1e-2, "beta": 0.3}
+    history = vl.fit(trained, stripes(), objective=objective, **options, **QUICK)
+    assert seen[0] == (None, 0.3)
+    assert history.train[-1].reconstruction == pytest.approx(-8.0, abs=0.5)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -60,6 +60,7 @@ def enter(model: Hierarchy, x: Any) -> Tensor:
 
 
 def device_of(model: Hierarchy) -> torch.device:
+    """Where the model's weights lie, or its buffers where it has none."""
     return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
 
 

@@ -35,17 +35,35 @@ from ._witnesses import (
     Formula,
     Witness,
     at_rational_points,
+    ball_normal_mean,
     balls,
+    cases,
     flint_namespace,
     float_array,
     float_difference,
     float_value,
+    loguniform,
+    normal,
+    normal_mean,
     precision,
     same_shape,
+    simplex,
     sympy_namespace,
+    uniform,
 )
 
-Draw = Callable[[np.random.Generator], Any]
+__all__ = [
+    "MIME",
+    "Claim",
+    "Report",
+    "ball_normal_mean",
+    "cases",
+    "loguniform",
+    "normal",
+    "normal_mean",
+    "simplex",
+    "uniform",
+]
 
 MIME = "application/vnd.vaelib.claim+json"
 _LEFT = 'style="text-align:left; vertical-align:top"'
@@ -363,65 +381,6 @@ class _Twin:
     formula: Formula
     seen: str
     by: frozenset[str] | None
-
-
-def cases(number: int, seed: int = 0, **draws: Draw) -> list[dict[str, Any]]:
-    """Seeded random cases: `cases(200, m=normal(0, 3), s=loguniform(1e-3, 1e3))` is a list of 200 dicts.
-
-    A draw is a function of a numpy Generator; write one in place for what is not here.
-    """
-    rng = np.random.default_rng(seed)
-    return [{name: draw(rng) for name, draw in draws.items()} for _ in range(number)]
-
-
-def normal(mean: float, scale: float, size: int | tuple[int, ...] | None = None) -> Draw:
-    """Draws from N(mean, scale^2)."""
-    return lambda rng: rng.normal(mean, scale, size)
-
-
-def uniform(low: float, high: float, size: int | tuple[int, ...] | None = None) -> Draw:
-    """Draws from the uniform distribution on [low, high)."""
-    return lambda rng: rng.uniform(low, high, size)
-
-
-def loguniform(low: float, high: float, size: int | tuple[int, ...] | None = None) -> Draw:
-    """Draws whose logarithm is uniform: for scales, from 1e-3 to 1e3."""
-    return lambda rng: np.exp(rng.uniform(math.log(low), math.log(high), size))
-
-
-def simplex(states: int, rows: int | tuple[int, ...] | None = None) -> Draw:
-    """Probability vectors (states,), or (rows, states), uniform on the simplex."""
-    return lambda rng: rng.dirichlet(np.ones(states), rows)
-
-
-def normal_mean(g: Callable[[float], float], mean: float = 0.0, scale: float = 1.0) -> float:
-    """E[g(X)] for X ~ N(mean, scale^2), by adaptive quadrature in standard units, so that narrow peaks are found.
-
-    For g that grows slower than a Gaussian falls; the mass beyond 38 standard deviations is below float64. Where the
-    quadrature is not accurate to a relative 1e-10 it warns, and a warning makes a witness fail.
-    """
-    from scipy.integrate import quad
-
-    def integrand(u: float) -> float:
-        return math.exp(-u * u / 2) * g(mean + scale * u)
-
-    value, _ = quad(integrand, -38, 38, points=(-8, -3, 0, 3, 8), epsabs=1e-12, epsrel=1e-10, limit=400)
-    return value / math.sqrt(2 * math.pi)
-
-
-def ball_normal_mean(g: Callable[[Any], Any], bound: Any) -> Any:
-    """A ball that contains E[g(U)] for U ~ N(0, 1): rigorous quadrature on [-20, 20] plus the tails.
-
-    g: analytic on the whole plane, of a python-flint `acb`. bound: a C with |g(u)| <= C (1 + u^2) for real |u| >= 20.
-    The tails weigh at most 2 C (20 + 2/20) phi(20), as the integral of (1 + u^2) phi(u) from L is below
-    (L + 2/L) phi(L).
-    """
-    from flint import acb, arb
-
-    normaliser = (2 * arb.pi()).sqrt()
-    body = acb.integral(lambda u, _: (-u * u / 2).exp() * g(u), -20, 20).real / normaliser
-    tail = 2 * bound * (arb(20) + arb(1) / 10) * arb(-200).exp() / normaliser
-    return body + tail * arb(0, 1)
 
 
 def _numbers(twin: str) -> list[str]:
