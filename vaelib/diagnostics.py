@@ -17,6 +17,7 @@ from .hierarchy import Hierarchy
 _CHUNK = 500  # examples encoded at once
 
 
+@torch.no_grad()
 def posterior_means(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) -> list[Tensor]:
     """E_q[z_t | x] for each level, [(N, L_1), ..., (N, L_T)].
 
@@ -37,6 +38,7 @@ def active_units(model: Hierarchy, x: Any, threshold: float = 0.01, samples: int
     return [means.var(0) > threshold for means in posterior_means(model, x, samples, seed)]
 
 
+@torch.no_grad()
 def unit_rates(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) -> list[Tensor]:
     """The rate of each latent dimension, averaged over x: [(L_1,), ..., (L_T,)], each level summing to its rate.
 
@@ -100,13 +102,16 @@ def surgery(model: Hierarchy, x: Any, samples: int = 1000, seed: int = 0) -> Sur
 
 
 def collapse_report(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) -> str:
-    """One line per level: its rate, its active units, and in words whether the posterior has collapsed to the prior."""
+    """One line per level: its rate, its active units, and in words whether the posterior has collapsed to the prior.
+
+    A level below the top of a chain may have next to no rate and yet be in use: its prior p(z_t | z_{t+1}) goes along.
+    """
     lines = []
     active = active_units(model, x, samples=samples, seed=seed)
     for level, (units, rates) in enumerate(zip(active, unit_rates(model, x, samples, seed), strict=True), start=1):
         rate, used, size = rates.sum().item(), int(units.sum()), len(units)
-        if rate < 0.1:
-            verdict = "collapsed: the posterior is the prior and the level carries nothing"
+        if used == 0 or (rate < 0.1 and model.closed_form(level - 1)):
+            verdict = "collapsed: it carries next to nothing"
         elif used < size / 10:
             verdict = "nearly collapsed: nine units in ten do not move with x"
         elif used < size:
@@ -177,7 +182,6 @@ def _steps(steps: int) -> int:
     return steps
 
 
-@torch.no_grad()
 def _draws(
     model: Hierarchy, x: Any, samples: int, seed: int
 ) -> Iterator[tuple[list[Tensor], list[Distribution], list[Distribution]]]:

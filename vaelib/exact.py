@@ -278,7 +278,7 @@ def grid(model: Hierarchy, x: Tensor, points: int = 401, limit: float = 8.0) -> 
         raise ValueError(f"the levels have {sizes} latents: a grid is for one or two numbers in all")
     axis = torch.linspace(-limit, limit, points, dtype=x.dtype, device=x.device)
     mesh = torch.cartesian_prod(*[axis] * sum(sizes)).reshape(-1, 1, sum(sizes))  # (M, 1, L_1 + ... + L_T)
-    latents = list(mesh.expand(-1, len(x), -1).split(sizes, -1))
+    latents = list(mesh.split(sizes, -1))  # one mesh for all examples: the decoders see it once
     volume = sum(sizes) * torch.log(axis[1] - axis[0])
     log_px, log_pz = model.log_joint(x, latents)
     return Table(log_px + log_pz, model.log_posterior(x, latents), volume)

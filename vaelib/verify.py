@@ -163,7 +163,8 @@ class Claim:
             return {k: v if isinstance(v, INTEGER) else torch.as_tensor(v, dtype=dtype) for k, v in case.items()}
 
         def expected(**case: Any) -> np.ndarray:
-            return float_array(torch.as_tensor(function(**tensors(case))).detach().cpu())
+            value = function(**tensors(case))
+            return float_array(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
 
         def evaluate(formula: Formula, case: Case) -> np.ndarray:
             rounded = {k: v if isinstance(v, INTEGER) else v.double().numpy()[()] for k, v in tensors(case).items()}
