@@ -73,7 +73,7 @@ def fit(
     for name, value in (("lr", lr), ("beta", beta)):
         if not callable(value) and not 0 <= value < math.inf:
             raise ValueError(f"{name} is {value!r}: expected a finite number of at least 0, or a schedule")
-    target = _device(device)
+    target = device_named(device)
     distributed.start(target)
     history, kept = History(), None if folder is None else Path(folder)
     with torch.random.fork_rng([target] if target.type == "cuda" else []), locked(kept):
@@ -212,7 +212,8 @@ def _enter(model: Hierarchy, data: Any, transform: Callable[[Tensor], Tensor] | 
     return x
 
 
-def _device(name: str | torch.device) -> torch.device:
+def device_named(name: str | torch.device) -> torch.device:
+    """The device of this name; "auto" is a GPU where there is one. Raises ValueError for one that is not here."""
     if str(name) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
