@@ -37,7 +37,7 @@ def test_nll_counts_every_sample(monkeypatch):
     seen = []
     monkeypatch.setattr(evaluate, "_BUDGET", 4 * 64)
     model = chain.model(encoders)
-    model.register_forward_hook(lambda module, args, terms: seen.append(terms.log_weights))
+    monkeypatch.setattr(evaluate, "iwae", lambda terms: seen.append(terms.log_weights) or vl.iwae(terms))
     result = vl.nll(model, x[:1], samples=150)
     assert [len(weights) for weights in seen] == [64, 64, 22]
     want = math.log(150) - torch.logsumexp(torch.cat(seen), 0)
@@ -77,3 +77,36 @@ def test_nll_restores_training_mode():
 def test_bad_input_is_one_clear_error(x, samples):
     with pytest.raises(ValueError, match="expected"):
         vl.nll(vl.VAE.mlp(4, latent=2, hidden=(3,)), x, samples=samples)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")])
+def test_where_memory_runs_out_nll_takes_smaller_slices_and_gives_the_same_answer(error, monkeypatch):
+    chain, encoders, x = exact_case()
+    model = chain.model(encoders)
+    want = vl.nll(model, x, samples=150).per_example
+    likelihood, sizes = model.likelihood, []
+
+    def short_of_memory(latents):
+        sizes.append(len(latents[0]))
+        if sizes[-1] > 40:
+            raise error
+        return likelihood(latents)
+
+    monkeypatch.setattr(model, "likelihood", short_of_memory)
+    monkeypatch.setattr(model, "check", lambda x: None)
+    assert torch.allclose(vl.nll(model, x, samples=150).per_example, want, atol=1e-12)
+    assert {150, 75, 38} <= set(sizes)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), MemoryError()])
+def test_other_errors_and_a_single_sample_too_large_are_raised(error, monkeypatch):
+    chain, _, x = exact_case()
+    model = chain.model()
+
+    def broken(latents):
+        raise error
+
+    monkeypatch.setattr(model, "check", lambda x: None)
+    monkeypatch.setattr(model, "likelihood", broken)
+    with pytest.raises(type(error)):
+        vl.nll(model, x, samples=5)

@@ -56,7 +56,8 @@ def test_a_linear_gaussian_model_learns_the_entropy_of_its_data():
 
 def test_history_has_an_entry_per_epoch_and_adds_up():
     history = vl.fit(model(2), stripes(), stripes(50), transform=torch.bernoulli, epochs=3, beta=vl.warmup(2), **QUICK)
-    assert [len(column) for column in vars(history).values()] == [3] * 5
+    assert [len(column) for column in history.lists().values()] == [3] * 5
+    assert not history.interrupted
     for summary in [*history.train, *history.valid]:
         assert len(summary.rates) == 2
         assert summary.elbo == pytest.approx(summary.reconstruction - sum(summary.rates))

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from . import cave, diagnostics, nets, sandwich
 from .bounds import Terms, cosine, dreg, elbo, free_bits, iwae, warmup
+from .checkpoint import load_model, save
 from .conditionals import (
     Bernoulli,
     Categorical,
@@ -34,7 +35,8 @@ from .data import Dataset, Split, load
 from .evaluate import NLL, nll
 from .hierarchy import Hierarchy
 from .models import HVAE, MHVAE, VAE, Ladder
-from .train import History, fit
+from .runs import History
+from .train import fit
 
 if TYPE_CHECKING:
     from . import exact, plots, verify
@@ -67,10 +69,12 @@ __all__ = [
     "free_bits",
     "iwae",
     "load",
+    "load_model",
     "nets",
     "nll",
     "plots",
     "sandwich",
+    "save",
     "verify",
     "warmup",
 ]

@@ -26,6 +26,7 @@ from torch.distributions import Bernoulli as BernoulliDistribution
 from torch.distributions import Distribution, Independent, Normal
 
 from . import distributions
+from .described import Described
 from .nets import mlp
 
 Shape = int | Sequence[int]
@@ -38,7 +39,7 @@ def _event(event: Shape, name: str = "event") -> tuple[int, ...]:
     return shape
 
 
-class Conditional(nn.Module):
+class Conditional(Described, nn.Module):
     """What the bundled conditionals share: a network that gives P parameters for each entry of the event.
 
     Parameters
@@ -244,7 +245,7 @@ class Categorical(Conditional):
         return self.independent(distributions.GreyLevels(self.levels(features)))
 
 
-class StandardNormal(nn.Module):
+class StandardNormal(Described, nn.Module):
     """The prior N(0, I) over a latent of the given size. `forward()` returns the distribution."""
 
     zeros: Tensor

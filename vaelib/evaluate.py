@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .bounds import iwae
+from . import distributed
+from .bounds import Terms, iwae
 from .hierarchy import Hierarchy
 from .inputs import as_images
 
@@ -82,14 +83,38 @@ def nll(model: Hierarchy, x: Any, samples: int = 5000, seed: int = 0) -> NLL:
     chunk = min(samples, rows)
     per_example = []
     with evaluating(model, seed):
-        for batch in x.split(max(1, rows // chunk)):
+        for number, batch in enumerate(x.split(max(1, rows // chunk))):
+            mine = number % distributed.world() == distributed.rank()
             bounds, sizes = [], []
             for start in range(0, samples, chunk):
                 size = min(chunk, samples - start)
-                bounds.append(iwae(model(batch, samples=size, check=False)))  # log of the mean of `size` weights
+                bounds.append(iwae(_terms(model, batch, size, mine)))  # log of the mean of `size` weights
                 sizes.append(math.log(size / samples))
             weights = torch.tensor(sizes, device=x.device, dtype=bounds[0].dtype)[:, None]
-            per_example.append(-torch.logsumexp(torch.stack(bounds) + weights, 0))
+            per_example.append(-torch.logsumexp(torch.stack(bounds) + weights, 0) * mine)
+        distributed.sum_over_processes(per_example)
     values = torch.cat(per_example).double().cpu()
     stderr = values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return NLL(values, values.mean().item(), stderr, samples, x[0].numel())
+
+
+def _terms(model: Hierarchy, x: Tensor, samples: int, mine: bool) -> Terms:
+    """`model(x, samples)`; where memory runs out, p(x | z), its largest part, is scored in ever smaller slices.
+
+    The latents are drawn before the slices are cut, so that the answer does not depend on them. What is not `mine`, but
+    another process's, is drawn for the sake of the random numbers after it, and not scored.
+    """
+    latents, posteriors, priors = model.infer(x, samples)
+    log_pz = torch.stack([p.log_prob(z) for p, z in zip(priors, latents, strict=True)])
+    log_qz = torch.stack([q.log_prob(z) for q, z in zip(posteriors, latents, strict=True)])
+    size = samples
+    if not mine:
+        return Terms(torch.zeros_like(log_pz[0]), log_pz, log_qz)
+    while True:
+        try:
+            slices = zip(*(z.split(size) for z in latents), strict=True)
+            return Terms(torch.cat([model.likelihood(part).log_prob(x) for part in slices]), log_pz, log_qz)
+        except (MemoryError, RuntimeError) as error:
+            if size == 1 or not (isinstance(error, MemoryError) or "memory" in str(error)):
+                raise
+            size = (size + 1) // 2

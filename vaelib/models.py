@@ -11,6 +11,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 from . import conditionals, nets
 from .conditionals import Gaussian, Shape, StandardNormal
+from .described import Described
 from .hierarchy import Hierarchy
 
 LIKELIHOODS = {
@@ -151,12 +152,12 @@ class VAE(MHVAE):
         channels: Sequence[int] = (32, 64),
         likelihood: str = "bernoulli",
     ) -> "VAE":
-        """Two convolutional networks for images (C, H, W), see `vaelib.nets.conv_encoder`; all likelihoods of `mlp`."""
-        encoder = Gaussian(event, latent, net=nets.conv_encoder(event, 2 * latent, channels))
+        """Two convolutional networks for images (C, H, W), see `vaelib.nets.ConvEncoder`; all likelihoods of `mlp`."""
+        encoder = Gaussian(event, latent, net=nets.ConvEncoder(event, 2 * latent, channels))
         make = _likelihood(likelihood)
         per_pixel = {Gaussian: 2, conditionals.DiscretisedLogistic: 2, conditionals.Categorical: 8}.get(make, 1)
         outputs = (per_pixel * event[0], *event[1:])
-        return cls(encoder, make(latent, event, net=nets.conv_decoder(latent, outputs, channels[::-1])))
+        return cls(encoder, make(latent, event, net=nets.ConvDecoder(latent, outputs, channels[::-1])))
 
 
 class HVAE(Hierarchy):
@@ -241,7 +242,7 @@ class HVAE(Hierarchy):
         return self.decoders[level](torch.cat(list(above), -1))
 
 
-class Ladder(nn.Module):
+class Ladder(Described, nn.Module):
     """The bottom-up network of an `HVAE`: d_t = net_t(d_{t-1}) with d_0 = x, and N(m_t, s_t^2) read off each d_t.
 
     inputs: entries of x. latents: (L_1, ..., L_T). hidden: layer sizes of net_t. options: see `vaelib.nets.mlp`.

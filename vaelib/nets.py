@@ -1,9 +1,9 @@
 """Networks: plain stacks of torch layers, which any module of yours may replace.
 
->>> encoder = conv_encoder((1, 28, 28), outputs=2 * 16)
+>>> encoder = ConvEncoder((1, 28, 28), outputs=2 * 16)
 >>> encoder(torch.zeros(5, 1, 28, 28)).shape
 torch.Size([5, 32])
->>> conv_decoder(16, (1, 28, 28))(torch.zeros(5, 16)).shape
+>>> ConvDecoder(16, (1, 28, 28))(torch.zeros(5, 16)).shape
 torch.Size([5, 1, 28, 28])
 """
 
@@ -12,6 +12,8 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+
+from .described import Described
 
 NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
@@ -58,29 +60,33 @@ def mlp(
     return nn.Sequential(*layers)
 
 
-def conv_encoder(event: Sequence[int], outputs: int, channels: Sequence[int] = (32, 64)) -> nn.Sequential:
+class ConvEncoder(Described, nn.Sequential):
     """Images (N, C, H, W) -> (N, outputs): one convolution with stride 2 for each of `channels`, then a linear layer.
 
     Raises ValueError where H or W cannot be halved that often.
     """
-    height, width = _halved(event, channels)
-    layers: list[nn.Module] = []
-    for fan_in, fan_out in pairwise([event[0], *channels]):
-        layers += [nn.Conv2d(fan_in, fan_out, kernel_size=4, stride=2, padding=1), nn.SiLU()]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * height * width, outputs))
+
+    def __init__(self, event: Sequence[int], outputs: int, channels: Sequence[int] = (32, 64)):
+        height, width = _halved(event, channels)
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in pairwise([event[0], *channels]):
+            layers += [nn.Conv2d(fan_in, fan_out, kernel_size=4, stride=2, padding=1), nn.SiLU()]
+        super().__init__(*layers, nn.Flatten(), nn.Linear(channels[-1] * height * width, outputs))
 
 
-def conv_decoder(inputs: int, event: Sequence[int], channels: Sequence[int] = (64, 32)) -> nn.Sequential:
-    """(N, inputs) -> images (N, C, H, W): the mirror image of `conv_encoder`.
+class ConvDecoder(Described, nn.Sequential):
+    """(N, inputs) -> images (N, C, H, W): the mirror image of `ConvEncoder`.
 
     For a likelihood with P parameters per pixel let the event have P C channels: all of the first parameter come first.
     """
-    height, width = _halved(event, channels)
-    layers: list[nn.Module] = [nn.Linear(inputs, channels[0] * height * width)]
-    layers.append(nn.Unflatten(1, (channels[0], height, width)))
-    for fan_in, fan_out in pairwise([*channels, event[0]]):
-        layers += [nn.SiLU(), nn.ConvTranspose2d(fan_in, fan_out, kernel_size=4, stride=2, padding=1)]
-    return nn.Sequential(*layers)
+
+    def __init__(self, inputs: int, event: Sequence[int], channels: Sequence[int] = (64, 32)):
+        height, width = _halved(event, channels)
+        layers: list[nn.Module] = [nn.Linear(inputs, channels[0] * height * width)]
+        layers.append(nn.Unflatten(1, (channels[0], height, width)))
+        for fan_in, fan_out in pairwise([*channels, event[0]]):
+            layers += [nn.SiLU(), nn.ConvTranspose2d(fan_in, fan_out, kernel_size=4, stride=2, padding=1)]
+        super().__init__(*layers)
 
 
 def _halved(event: Sequence[int], channels: Sequence[int]) -> tuple[int, int]:

@@ -1,43 +1,24 @@
 """Training: one readable loop over data that stay on the device."""
 
 import math
+import os
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from . import distributed
 from .bounds import Terms, dreg, elbo
 from .hierarchy import Hierarchy
 from .inputs import as_images
+from .runs import History, Run, Summary, locked
 
 Schedule = float | Callable[[float], float]
-
-
-class Summary(NamedTuple):
-    """Means over a data set, nats per example: elbo = reconstruction - sum(rates), always at beta = 1."""
-
-    elbo: float
-    reconstruction: float
-    rates: tuple[float, ...]
-
-
-@dataclass
-class History:
-    """What `fit` saw, one entry per epoch.
-
-    train: running means over the epoch's batches, while the weights moved. valid: at the epoch's end; empty where no
-    validation data were given. beta, lr: the values at the epoch's last step. seconds: since the start of training.
-    """
-
-    train: list[Summary] = field(default_factory=list)
-    valid: list[Summary] = field(default_factory=list)
-    beta: list[float] = field(default_factory=list)
-    lr: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
 
 
 def fit(
@@ -54,6 +35,8 @@ def fit(
     objective: Callable[[Terms, float], Tensor] = elbo,
     seed: int = 0,
     device: str | torch.device = "auto",
+    folder: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     progress: bool = True,
 ) -> History:
     """Maximise the mean ELBO, or another bound, with Adam; the model is trained in place and stays on `device`.
@@ -70,8 +53,17 @@ def fit(
         `functools.partial(free_bits, nats=0.5)`.
     seed: of the order of the data, the transform and the latents. The weights were drawn when the model was built.
     device: "auto" takes a GPU where there is one; else "cpu", "cuda", "cuda:1", "mps".
+    folder: where to keep the training after each epoch, see `vaelib.runs`; made where it is missing, and locked.
+    resume: continue what lies in `folder`, with the same data and arguments, as if it had never stopped. `epochs`
+        counts from the very beginning, and may be raised. Where nothing lies there, the training starts.
 
-    Raises ValueError for arguments or data that cannot be meant, FloatingPointError where the loss stops being finite.
+    Ctrl-C ends the training early: the model keeps its weights of that moment and the history of its whole epochs is
+    returned. Under torchrun the processes share each batch, and the result is that of one process; see
+    `vaelib.distributed`.
+
+    Raises ValueError for arguments or data that cannot be meant, or a folder that holds another training; OSError where
+    the folder cannot be written; FloatingPointError where the loss stops being finite: the model then has its weights
+    from the end of the epoch before.
 
     Source: Kingma & Welling 2014 (arXiv 1312.6114), algorithm 1; warm-up: Sonderby et al. 2016 (arXiv 1602.02282).
     """
@@ -81,59 +73,117 @@ def fit(
     for name, value in (("lr", lr), ("beta", beta)):
         if not callable(value) and not 0 <= value < math.inf:
             raise ValueError(f"{name} is {value!r}: expected a finite number of at least 0, or a schedule")
-    target = _device(device)
-    history = History()
-    with torch.random.fork_rng(
-        devices=[target] if target.type == "cuda" else []
-    ):  # the caller's random numbers are left as they were
-        torch.manual_seed(seed)
+    target = device_named(device)
+    distributed.start(target)
+    history, kept = History(), None if folder is None else Path(folder)
+    with torch.random.fork_rng([target] if target.type == "cuda" else []), locked(kept):
+        torch.manual_seed(seed)  # the caller's random numbers are left as they were
         x_train = _enter(model, train, transform, "train").to(target)
         x_valid = None
         if valid is not None:
             x_valid = _enter(model, valid, transform, "valid")
             x_valid = (x_valid if transform is None else transform(x_valid)).to(target)
         model.to(target)
-        lr_at, beta_at = _schedule(lr), _schedule(beta)
-        optimizer = torch.optim.Adam(model.parameters(), lr=lr_at(0.0), fused=True)
-        steps = math.ceil(len(x_train) / batch_size)
-        start = time.perf_counter()
+        training = _Training(model, transform, objective, samples, _schedule(lr), _schedule(beta))
+        same = {"examples": len(x_train), "batch_size": batch_size, "samples": samples, "seed": seed}
+        run = None if kept is None else Run(kept, model, training.optimizer, history, same, resume)
+        start = time.perf_counter() - (history.seconds[-1] if history.seconds else 0.0)
         # Not `disable=not progress`: that would overrule the variable TQDM_DISABLE.
-        bar = tqdm(range(epochs), unit="epoch", **({} if progress else {"disable": True}))
+        quiet = {} if progress and distributed.rank() == 0 else {"disable": True}
+        bar = tqdm(range(len(history.train), epochs), unit="epoch", **quiet)
         for epoch in bar:
-            model.train()
-            totals = torch.zeros(1 + model.levels, device=target)  # summed over examples; read once per epoch
-            for step, index in enumerate(torch.randperm(len(x_train), device=target).split(batch_size)):
-                now = epoch + step / steps
-                for group in optimizer.param_groups:
-                    group["lr"] = lr_at(now)
-                x = x_train[index] if transform is None else transform(x_train[index])
-                terms = model(x, samples=samples, check=False, path=objective is dreg)
-                loss = -objective(terms, beta_at(now)).mean()
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                totals += _totals(terms)
-            history.train.append(_summary(totals, len(x_train)))
-            history.lr.append(lr_at(now))
-            history.beta.append(beta_at(now))
-            if not math.isfinite(history.train[-1].elbo):
-                raise FloatingPointError(
-                    f"training diverged in epoch {epoch + 1}: the mean ELBO is {history.train[-1].elbo}; lower lr"
-                )
-            if x_valid is not None:
-                history.valid.append(evaluate(model, x_valid, batch_size=batch_size))
-            history.seconds.append(time.perf_counter() - start)
-            bar.set_postfix(elbo=f"{(history.valid or history.train)[-1].elbo:.2f}")
+            before = {name: value.clone() for name, value in model.state_dict().items()}
+            try:
+                history.train.append(training.epoch(x_train, epoch, batch_size))
+                history.lr.append(training.lr)
+                history.beta.append(training.beta)
+                if x_valid is not None:
+                    history.valid.append(evaluate(model, x_valid, batch_size=batch_size))
+                history.seconds.append(time.perf_counter() - start)
+                bar.set_postfix(elbo=f"{history.curve[-1].elbo:.2f}")
+                if run is not None:
+                    run.keep()
+            except FloatingPointError:
+                model.load_state_dict(before)
+                model.eval()
+                raise
+            except KeyboardInterrupt:
+                history.cut(epoch)
+                history.interrupted = True
+                print(f"Stopped in epoch {epoch + 1}: {epoch} whole epochs are in the history.", file=sys.stderr)
+                break
         model.eval()
     return history
+
+
+class _Training:
+    """The optimiser, and what a step needs besides the data."""
+
+    def __init__(
+        self,
+        model: Hierarchy,
+        transform: Callable[[Tensor], Tensor] | None,
+        objective: Callable[[Terms, float], Tensor],
+        samples: int,
+        lr_at: Callable[[float], float],
+        beta_at: Callable[[float], float],
+    ):
+        self.model, self.transform, self.objective, self.samples = model, transform, objective, samples
+        self.lr_at, self.beta_at = lr_at, beta_at
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=lr_at(0.0), fused=True)
+        self.lr = self.beta = math.nan
+
+    def epoch(self, data: Tensor, epoch: int, batch_size: int) -> Summary:
+        """One pass over the data in a new order; raises FloatingPointError where a loss is not finite."""
+        self.model.train()
+        batches = torch.randperm(len(data), device=data.device).split(batch_size)
+        totals = torch.zeros(1 + self.model.levels, device=data.device)  # summed over examples; read once per epoch
+        losses = torch.zeros(len(batches), device=data.device)
+        for number, index in enumerate(batches):
+            now = epoch + number / len(batches)
+            self.lr, self.beta = self.lr_at(now), self.beta_at(now)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.lr
+            x = data[index] if self.transform is None else self.transform(data[index])
+            mine = distributed.part(len(x))
+            with distributed.noise_of(len(x)):
+                terms = self.model(x[mine], self.samples, check=False, path=self.objective is dreg)
+            loss = -self.objective(terms, self.beta).sum() / len(x)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if distributed.world() > 1:
+                distributed.sum_over_processes([_gradient(weight) for weight in self.model.parameters()])
+            self.optimizer.step()
+            totals += _totals(terms)
+            losses[number] = loss.detach()
+        distributed.sum_over_processes([totals, losses])
+        finite = torch.isfinite(losses)
+        if not finite.all():
+            number = int((~finite).nonzero()[0])
+            raise FloatingPointError(
+                f"training diverged in epoch {epoch + 1}, step {number + 1} of {len(batches)}: the loss is "
+                f"{losses[number].item()}; the model has its weights from before this epoch; lower lr"
+            )
+        return _summary(totals, len(data))
 
 
 @torch.no_grad()
 def evaluate(model: Hierarchy, x: Tensor, batch_size: int = 1000) -> Summary:
     """The mean ELBO of x, (N, *event), its reconstruction term and the rate of each level, by one draw per example."""
     model.eval()
-    totals = torch.stack([_totals(model(batch, check=False)) for batch in x.split(batch_size)])
-    return _summary(totals.sum(0), len(x))
+    totals = torch.zeros(1 + model.levels, device=x.device)
+    for batch in x.split(batch_size):
+        with distributed.noise_of(len(batch)):
+            totals += _totals(model(batch[distributed.part(len(batch))], check=False))
+    distributed.sum_over_processes([totals])
+    return _summary(totals, len(x))
+
+
+def _gradient(weight: Tensor) -> Tensor:
+    """Zeros where no example of this process has reached the weight."""
+    if weight.grad is None:
+        weight.grad = torch.zeros_like(weight)
+    return weight.grad
 
 
 def _totals(terms: Terms) -> Tensor:
@@ -162,7 +212,8 @@ def _enter(model: Hierarchy, data: Any, transform: Callable[[Tensor], Tensor] | 
     return x
 
 
-def _device(name: str | torch.device) -> torch.device:
+def device_named(name: str | torch.device) -> torch.device:
+    """The device of this name; "auto" is a GPU where there is one. Raises ValueError for one that is not here."""
     if str(name) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

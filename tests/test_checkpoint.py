@@ -1,0 +1,363 @@
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Independent, Normal
+
+import vaelib as vl
+from vaelib import checkpoint, runs
+
+QUICK = {"transform": torch.bernoulli, "progress": False, "device": "cpu", "batch_size": 16, "lr": vl.cosine(5e-3, 6)}
+
+
+def images(n: int = 50) -> torch.Tensor:
+    return torch.rand(n, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+
+
+def model() -> vl.MHVAE:
+    torch.manual_seed(0)
+    return vl.MHVAE.mlp((1, 4, 4), latents=(3, 2), hidden=((8,), (5,)))
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    pairs = zip(a.state_dict().items(), b.state_dict().items(), strict=True)
+    return all(i == j and torch.equal(x, y) for (i, x), (j, y) in pairs)
+
+
+# --- Models -----------------------------------------------------------------------------------------------------------
+
+MODELS = {
+    "VAE": lambda: vl.VAE.mlp(16, 3, (8,), likelihood="categorical"),
+    "VAE from parts": lambda: vl.VAE(
+        vl.Gaussian(16, 3, activation=nn.ReLU, norm="batch"), vl.Bernoulli(3, (1, 4, 4), mean=images()[0])
+    ),
+    "convolutions": lambda: vl.VAE.conv((1, 4, 4), 3, channels=(4, 5), likelihood="discretised_logistic"),
+    "MHVAE": model,
+    "HVAE": lambda: vl.HVAE.mlp((1, 4, 4), (3, 2), ((8,), (5,)), "gaussian", gated=True, norm="layer"),
+    "scales": lambda: vl.VAE(vl.Gaussian(4, 2, ()), vl.Gaussian(2, 4, (), scale="shared"), vl.StandardNormal(2)),
+}
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS.keys())
+def test_a_model_comes_back_as_it_was(make, tmp_path):
+    torch.manual_seed(0)
+    saved = make().double()
+    vl.save(saved, tmp_path / "m.safetensors")
+    loaded = vl.load_model(tmp_path / "m.safetensors").double()
+    assert type(loaded) is type(saved)
+    assert repr(loaded) == repr(saved)
+    assert not loaded.training
+    assert same(saved.float(), loaded.float())
+    assert os.listdir(tmp_path) == ["m.safetensors"]
+
+
+class Mine(nn.Module):
+    inputs, event = 16, (3,)
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(16, 3)
+
+    def forward(self, x):
+        return Independent(Normal(self.layer(x.flatten(1)), 1.0), 1)
+
+
+def test_a_model_with_a_module_of_ones_own_needs_the_model_to_fill(tmp_path):
+    path = tmp_path / "m.safetensors"
+    saved = vl.VAE(Mine(), vl.Bernoulli(3, (1, 4, 4), (8,)))
+    vl.save(saved, path)
+    with pytest.raises(ValueError, match=r"load_model\(path, into=it\)"):
+        vl.load_model(path)
+    other = vl.VAE(Mine(), vl.Bernoulli(3, (1, 4, 4), (8,)))
+    assert not same(saved, other)
+    assert same(saved, vl.load_model(path, into=other))
+    with pytest.raises(ValueError, match="does not fit the model"):
+        vl.load_model(path, into=model())
+
+
+def test_a_part_exchanged_after_building_is_noticed(tmp_path):
+    changed = model()
+    changed.decoders[0] = vl.Bernoulli(3, (1, 4, 4), (9, 9))
+    vl.save(changed, tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match="modules of its own"):
+        vl.load_model(tmp_path / "m.safetensors")
+
+
+def test_a_description_names_only_classes_of_vaelib_and_activations(tmp_path):
+    for description in ({"class": "system", "arguments": {}}, {"activation": "Linear"}):
+        checkpoint.write(tmp_path / "m", model().state_dict(), {"kind": "model", "model": description})
+        with pytest.raises(ValueError, match=r"no (class|activation) named"):
+            vl.load_model(tmp_path / "m")
+
+
+# --- Files that are not as they should be -----------------------------------------------------------------------------
+
+
+class Malice:
+    def __reduce__(self):
+        return (os.system, ("touch ran",))
+
+
+def test_a_pickle_is_refused_and_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain").write_bytes(pickle.dumps(Malice(), protocol=2))
+    torch.save({"weights": Malice()}, tmp_path / "zipped")
+    for name in ("plain", "zipped"):
+        with pytest.raises(ValueError, match="a pickle, which could run any program and is not opened"):
+            vl.load_model(tmp_path / name)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_every_truncation_is_noticed(tmp_path):
+    vl.save(vl.VAE.mlp(4, 1, (2,)), tmp_path / "m")
+    whole = (tmp_path / "m").read_bytes()
+    for length in range(0, len(whole), 7):
+        (tmp_path / "m").write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"no checkpoint of vaelib|damaged"):
+            vl.load_model(tmp_path / "m")
+
+
+def test_every_flipped_bit_is_noticed_or_harmless(tmp_path):
+    """A bit in the header's padding or in a tensor's name or type may be caught by safetensors, JSON or the digest."""
+    saved = vl.VAE.mlp(4, 1, (2,))
+    vl.save(saved, tmp_path / "m")
+    whole = (tmp_path / "m").read_bytes()
+    noticed = 0
+    for position in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << position % 8
+        (tmp_path / "m").write_bytes(damaged)
+        try:
+            assert same(saved, vl.load_model(tmp_path / "m"))
+        except ValueError:
+            noticed += 1
+    assert noticed > 0.99 * len(whole)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\0" * 100, b'{"format": 1}'])
+def test_foreign_files_are_refused(content, tmp_path):
+    (tmp_path / "m").write_bytes(content)
+    with pytest.raises(ValueError, match="is no checkpoint of vaelib"):
+        vl.load_model(tmp_path / "m")
+
+
+def test_files_of_other_programs_and_of_the_future_are_refused(tmp_path, monkeypatch):
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(2)}, tmp_path / "other")
+    with pytest.raises(ValueError, match="is no checkpoint of vaelib"):
+        vl.load_model(tmp_path / "other")
+    monkeypatch.setattr(checkpoint, "FORMAT", 7)
+    vl.save(model(), tmp_path / "future")
+    monkeypatch.setattr(checkpoint, "FORMAT", 1)
+    with pytest.raises(ValueError, match="format 7, of a later vaelib"):
+        vl.load_model(tmp_path / "future")
+    with pytest.raises(FileNotFoundError):
+        vl.load_model(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("fails", ["write", "fsync", "replace"])
+def test_a_full_disk_leaves_the_old_file_and_no_rubbish(fails, tmp_path, monkeypatch):
+    path = tmp_path / "m.safetensors"
+    vl.save(model(), path)
+    before = path.read_bytes()
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    if fails == "write":
+        real = checkpoint.tempfile.NamedTemporaryFile
+
+        def temporary(*args, **kwargs):
+            file = real(*args, **kwargs)
+            file.write = full
+            return file
+
+        monkeypatch.setattr(checkpoint.tempfile, "NamedTemporaryFile", temporary)
+    else:
+        monkeypatch.setattr(os, fails, full)
+    with pytest.raises(OSError, match=r"was not written \(No space left on device\); what lay there before is kept"):
+        vl.save(vl.VAE.mlp(4, 1, (2,)), path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["m.safetensors"]
+
+
+def test_a_full_disk_during_training_keeps_the_checkpoint_and_the_model(tmp_path, monkeypatch):
+    trained, calls = model(), []
+    real = checkpoint.write
+
+    def write(path, *rest):
+        calls.append(path.name)
+        if calls.count("last.safetensors") == 3:
+            raise OSError(28, "No space left on device")
+        real(path, *rest)
+
+    monkeypatch.setattr(checkpoint, "write", write)
+    with pytest.raises(OSError, match="No space left"):
+        vl.fit(trained, images(), epochs=6, folder=tmp_path, **QUICK)
+    monkeypatch.undo()
+    assert torch.isfinite(vl.elbo(trained(torch.bernoulli(images())))).all()
+    history = vl.fit(trained, images(), epochs=6, folder=tmp_path, resume=True, **QUICK)
+    assert len(history.train) == 6
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_before_training(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    seen = []
+    trained = model()
+    trained.register_forward_hook(lambda *args: seen.append(args))
+    with pytest.raises(OSError):  # noqa: PT011 - NotADirectoryError or FileExistsError, by operating system
+        vl.fit(trained, images(), epochs=1, folder=tmp_path / "file" / "run", **QUICK)
+    assert not seen
+
+
+# --- Trainings that stop and go on ------------------------------------------------------------------------------------
+
+
+def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(tmp_path):
+    whole = model()
+    history = vl.fit(whole, images(), images(20), epochs=6, beta=vl.warmup(4), folder=tmp_path / "whole", **QUICK)
+    options = QUICK | {"beta": vl.warmup(4), "folder": tmp_path / "parts", "resume": True}
+    for epochs in (1, 4, 6):
+        again = vl.fit(model(), images(), images(20), epochs=epochs, **options)  # what counts is the folder
+    parts = vl.load_model(tmp_path / "parts" / "last.safetensors")
+    assert same(whole, parts)
+    assert same(
+        vl.load_model(tmp_path / "whole" / "best.safetensors"), vl.load_model(tmp_path / "parts" / "best.safetensors")
+    )
+    for name, values in history.lists().items():
+        assert name == "seconds" or values == again.lists()[name]
+    assert again.seconds == sorted(again.seconds)
+
+
+def test_without_a_folder_the_result_is_the_same(tmp_path):
+    a, b = model(), model()
+    vl.fit(a, images(), epochs=2, folder=tmp_path, **QUICK)
+    vl.fit(b, images(), epochs=2, **QUICK)
+    assert same(a, b)
+
+
+def test_best_is_the_model_of_the_highest_validation_elbo(tmp_path):
+    history = vl.fit(model(), images(), images(20), epochs=4, folder=tmp_path, **QUICK)
+    metrics = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in metrics] == [1, 2, 3, 4]
+    assert [line["valid"]["elbo"] for line in metrics] == [summary.elbo for summary in history.valid]
+    best = vl.load_model(tmp_path / "best.safetensors")
+    vl.fit(again := model(), images(), images(20), epochs=4, **QUICK)
+    at = max(range(4), key=lambda epoch: history.valid[epoch].elbo)
+    assert same(best, again) is (at == 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"resume": False}, "pass resume=True to continue it"),
+        ({"seed": 1}, "'seed': 0"),
+        ({"batch_size": 8}, "'batch_size': 16"),
+        ({"samples": 2}, "'samples': 1"),
+    ],
+)
+def test_another_training_is_not_continued(change, says, tmp_path):
+    vl.fit(model(), images(), epochs=1, folder=tmp_path, **QUICK)
+    with pytest.raises(ValueError, match=says):
+        vl.fit(model(), images(), epochs=2, folder=tmp_path, **(QUICK | {"resume": True} | change))
+
+
+def test_the_training_of_another_model_is_not_continued(tmp_path):
+    vl.fit(model(), images(), epochs=1, folder=tmp_path, **QUICK)
+    with pytest.raises(ValueError, match="a training of another model"):
+        vl.fit(vl.VAE.mlp((1, 4, 4), 3, (8,)), images(), epochs=2, folder=tmp_path, resume=True, **QUICK)
+    vl.save(model(), tmp_path / "last.safetensors")
+    with pytest.raises(ValueError, match="holds a model, not a training"):
+        vl.fit(model(), images(), epochs=2, folder=tmp_path, resume=True, **QUICK)
+
+
+def test_two_trainings_do_not_write_to_one_folder(tmp_path):
+    with runs.locked(tmp_path), pytest.raises(ValueError, match="another training is writing to"):
+        vl.fit(model(), images(), epochs=1, folder=tmp_path, **QUICK)
+    vl.fit(model(), images(), epochs=1, folder=tmp_path, **QUICK)
+
+
+def test_ctrl_c_gives_back_a_usable_model_and_the_history_of_whole_epochs(tmp_path, capsys):
+    trained, calls = model(), []
+
+    def interrupt(*args):
+        calls.append(1)
+        if len(calls) == 10:  # four steps an epoch: in the third
+            raise KeyboardInterrupt
+
+    handle = trained.register_forward_hook(interrupt)
+    history = vl.fit(trained, images(), images(20), epochs=6, folder=tmp_path, **QUICK)
+    handle.remove()
+    assert history.interrupted
+    assert {len(values) for values in history.lists().values()} == {len(history.train)} == {1}
+    assert "Stopped in epoch 2: 1 whole epochs" in capsys.readouterr().err
+    assert not trained.training
+    assert torch.isfinite(vl.elbo(trained(torch.bernoulli(images())))).all()
+    vl.fit(whole := model(), images(), images(20), epochs=3, **QUICK)
+    vl.fit(trained, images(), images(20), epochs=3, folder=tmp_path, resume=True, **QUICK)
+    assert same(whole, trained)  # what the interrupted epoch did is forgotten
+
+
+def test_after_divergence_the_model_has_its_last_good_weights():
+    trained = model()
+    poison = []
+
+    def nan(module, args, output):
+        poison.append(1)
+        return output._replace(log_px=output.log_px * float("nan")) if len(poison) == 7 else None
+
+    handle = trained.register_forward_hook(nan)
+    with pytest.raises(FloatingPointError, match=r"epoch 2, step 3 of 4: the loss is nan; .* lower lr"):
+        vl.fit(trained, images(), epochs=3, **QUICK)
+    handle.remove()
+    vl.fit(good := model(), images(), epochs=1, **QUICK)
+    assert same(trained, good)
+
+
+CHILD = """
+import sys, torch, vaelib as vl
+sys.path.insert(0, {tests!r})
+from test_checkpoint import QUICK, images, model
+vl.fit(model(), images(), images(20), epochs=400, folder={folder!r}, resume=True, **QUICK)
+"""
+
+
+def test_nothing_is_lost_to_kill_9_at_random_moments(tmp_path):
+    """50 kills, each some milliseconds after the folder changed; then the run is brought to its end and compared.
+
+    One process is killed, its successor goes on, until all are used up: whatever the moment, `last` is whole.
+    """
+    folder = tmp_path / "run"
+    code = CHILD.format(tests=str(Path(__file__).parent), folder=str(folder))
+    random = torch.Generator().manual_seed(0)
+    epochs = []
+    for _ in range(KILLS):
+        child = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"OMP_NUM_THREADS": "1"})
+        seen = (folder / "last.safetensors").stat().st_mtime_ns if epochs else 0
+        while child.poll() is None:
+            if (folder / "last.safetensors").exists() and (folder / "last.safetensors").stat().st_mtime_ns != seen:
+                break
+            time.sleep(0.002)
+        time.sleep(0.05 * torch.rand((), generator=random).item())
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        _, info = checkpoint.read(folder / "last.safetensors")
+        epochs.append(len(info["history"]["train"]))
+        vl.load_model(folder / "best.safetensors")
+    assert epochs == sorted(epochs)
+    assert 2 <= epochs[-1] < 400
+    vl.fit(resumed := model(), images(), images(20), epochs=epochs[-1] + 1, folder=folder, resume=True, **QUICK)
+    vl.fit(whole := model(), images(), images(20), epochs=epochs[-1] + 1, **QUICK)
+    assert same(resumed, whole)
+
+
+KILLS = int(os.environ.get("VAELIB_KILLS", "3"))  # each takes the time of a start; CONTRIBUTING.md says when to use 50

@@ -1,0 +1,271 @@
+"""The command line: train, evaluate, sample from, resume and describe models without writing a program.
+
+    vaelib train --model mhvae --out runs/mhvae && vaelib evaluate runs/mhvae
+
+Exit codes: 0 done; 1 something went wrong, with one line that says what; 2 no such command or option; 130 Ctrl-C.
+"""
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import vaelib as vl
+from vaelib import checkpoint, distributed
+from vaelib.models import LIKELIHOODS
+from vaelib.train import device_named
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+console = Console()
+
+Data = Enum("Data", {name: name for name in ("mnist", "binarized_mnist", "omniglot", "cave")}, type=str)
+Family = Enum("Family", {name: name for name in ("vae", "mhvae", "hvae")}, type=str)
+Likelihood = Enum("Likelihood", {name: name for name in LIKELIHOODS}, type=str)
+Objective = Enum("Objective", {name: name for name in ("elbo", "iwae", "dreg", "free_bits")}, type=str)
+RunFolder = Annotated[Path, typer.Argument(help="The folder of a training.", exists=True, file_okay=False)]
+
+
+@dataclass
+class Config:
+    """Everything that decides how a training comes out; kept as `run.json` in its folder."""
+
+    data: str
+    model: str
+    latents: list[int]
+    hidden: list[list[int]]
+    likelihood: str
+    objective: str
+    free_bits: float
+    samples: int
+    epochs: int
+    batch_size: int
+    lr: float
+    warmup: float
+    images: int | None
+    seed: int
+
+    @classmethod
+    def read(cls, path: Path) -> "Config":
+        """From a `run.json`. Raises ValueError where a name is missing or unknown."""
+        values = json.loads(path.read_text())
+        names = {field.name for field in fields(cls)}
+        if not isinstance(values, dict) or set(values) != names:
+            wrong = set(values) ^ names if isinstance(values, dict) else "no JSON object"
+            raise ValueError(f"{path} is no configuration of a training: missing or unknown are {sorted(wrong)}")
+        return cls(**values)
+
+    def build(self) -> vl.Hierarchy:
+        """The untrained model, its weights drawn from the seed."""
+        torch.manual_seed(self.seed)
+        event = vl.load(self.data).train.images.shape[1:]
+        if self.model == "vae":
+            if len(self.latents) != 1:
+                raise ValueError(f"a vae has one level, not {len(self.latents)}: give one number of latents, or mhvae")
+            return vl.VAE.mlp(event, self.latents[0], self.hidden[0], self.likelihood)
+        family = vl.MHVAE if self.model == "mhvae" else vl.HVAE
+        return family.mlp(event, self.latents, self.hidden, self.likelihood)
+
+    def fit(self, out: Path, device: str, resume: bool) -> vl.History:
+        """Train in the folder `out`."""
+        data = vl.load(self.data)
+        bound: Callable[..., Any] = getattr(vl, self.objective)
+        return vl.fit(
+            self.build(),
+            data.train.images[: self.images],
+            data.valid.images,
+            transform=self.transform,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            lr=vl.cosine(self.lr, self.epochs),
+            beta=vl.warmup(self.warmup) if self.warmup else 1.0,
+            samples=self.samples,
+            objective=functools.partial(bound, nats=self.free_bits) if self.objective == "free_bits" else bound,
+            seed=self.seed,
+            device=device,
+            folder=out,
+            resume=resume,
+        )
+
+    @property
+    def transform(self) -> Callable[..., Any] | None:
+        """Grey levels become binary anew in every batch for a Bernoulli likelihood, and stay grey for the others."""
+        return torch.bernoulli if self.likelihood == "bernoulli" and self.data != "binarized_mnist" else None
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}: expected whole numbers with commas, such as 200,200") from error
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Folder to keep the training in.")],
+    config: Annotated[Path | None, typer.Option(help="run.json of a training to repeat, in place of options.")] = None,
+    data: Data = Data["mnist"],
+    model: Family = Family["mhvae"],
+    latents: Annotated[str, typer.Option(help="Latents of each level, z_1 first.")] = "100,50",
+    hidden: Annotated[str, typer.Option(help="Hidden layers; a slash parts levels.")] = "200,200/100,100",
+    likelihood: Likelihood = Likelihood["bernoulli"],
+    objective: Objective = Objective["elbo"],
+    free_bits: Annotated[float, typer.Option(help="Nats that each level has free, for that objective.")] = 0.5,
+    samples: Annotated[int, typer.Option(help="Draws from the posterior per example and step.")] = 1,
+    epochs: int = 20,
+    batch_size: int = 128,
+    lr: Annotated[float, typer.Option(help="Learning rate at the start; it falls to 0 along a cosine.")] = 1e-3,
+    warmup: Annotated[float, typer.Option(help="Epochs over which the rate is switched on; 0 for none.")] = 5.0,
+    images: Annotated[int | None, typer.Option(help="Use the first so many training images only.")] = None,
+    seed: int = 0,
+    device: Annotated[str, typer.Option(help='"auto", "cpu", "cuda", ...')] = "auto",
+) -> None:
+    """Train a model.
+
+    vaelib train --out runs/mhvae
+    vaelib train --out runs/vae --model vae --latents 50 --hidden 200,200 --objective iwae --samples 5
+    vaelib train --out runs/again --config runs/mhvae/run.json
+    """
+    levels = [_numbers(level) for level in hidden.split("/")]
+    chosen = (
+        Config.read(config)
+        if config
+        else Config(
+            data.value,
+            model.value,
+            _numbers(latents),
+            levels,
+            likelihood.value,
+            objective.value,
+            free_bits,
+            samples,
+            epochs,
+            batch_size,
+            lr,
+            warmup,
+            images,
+            seed,
+        )
+    )
+    chosen.build()  # what cannot be meant is said before anything is written
+    _train(chosen, out, device, resume=False)
+
+
+@app.command()
+def resume(
+    run: RunFolder,
+    epochs: Annotated[int | None, typer.Option(help="A new total; without it, what was asked for at first.")] = None,
+    device: str = "auto",
+) -> None:
+    """Continue a training that was stopped, bit for bit.
+
+    vaelib resume runs/mhvae
+    """
+    chosen = Config.read(run / "run.json")
+    chosen.epochs = epochs or chosen.epochs
+    _train(chosen, run, device, resume=True)
+
+
+def _train(config: Config, out: Path, device: str, resume: bool) -> None:
+    if distributed.rank() == 0 and (resume or not (out / "last.safetensors").exists()):
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "run.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+    history = config.fit(out, device, resume)
+    if distributed.rank() == 0 and history.curve:
+        best = max(summary.elbo for summary in history.curve)
+        console.print(f"{len(history.curve)} epochs, best ELBO {best:.2f} nats per image, kept in {out}")
+    if history.interrupted:
+        raise typer.Exit(130)
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    samples: Annotated[int, typer.Option(help="Importance samples per image.")] = 500,
+    images: Annotated[int | None, typer.Option(help="Use the first so many test images only.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the binarisation and of the importance samples.")] = 0,
+    device: str = "auto",
+) -> None:
+    """The test negative log-likelihood of the best model of a training, as one line of JSON.
+
+    vaelib evaluate runs/mhvae --samples 5000
+    """
+    config = Config.read(run / "run.json")
+    model = vl.load_model(run / "best.safetensors").to(device_named(device))
+    x = vl.load(config.data).test.images[:images]
+    if config.transform is torch.bernoulli:
+        x = torch.bernoulli(x, generator=torch.Generator().manual_seed(seed))
+    result = vl.nll(model, x, samples=samples, seed=seed)
+    line = {"nll": result.mean, "stderr": result.stderr, "bits_per_dim": result.bits_per_dim, "samples": samples}
+    if distributed.rank() == 0:
+        print(json.dumps({"run": str(run), **line, "images": len(x), "seed": seed}))
+
+
+@app.command()
+def sample(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="The picture to write: .png, .svg or .pdf.")] = Path("samples.png"),
+    n: Annotated[int, typer.Option(help="How many images.", min=1)] = 64,
+    seed: int = 0,
+) -> None:
+    """A picture of images drawn from the best model of a training (their means given the latents).
+
+    vaelib sample runs/mhvae --out digits.png
+    """
+    torch.manual_seed(seed)
+    images = vl.load_model(run / "best.safetensors").sample(n, mean=True)
+    vl.plots.image_grid(images, title=f"{n} draws from {run.name}")
+    vl.plots.plt.savefig(out)
+    console.print(f"{n} images in {out}")
+
+
+@app.command()
+def info(run: RunFolder) -> None:
+    """What a training is and how far it has come.
+
+    vaelib info runs/mhvae
+    """
+    _, stored = checkpoint.read(run / "last.safetensors")
+    model, history = vl.load_model(run / "last.safetensors"), stored["history"]
+    elbo, reconstruction, rates = max(history["valid"] or history["train"])
+    table = Table("", "", title=str(run), show_header=False)
+    for name, value in asdict(Config.read(run / "run.json")).items():
+        table.add_row(name, str(value))
+    table.add_row("weights", f"{sum(weight.numel() for weight in model.parameters()):,}")
+    table.add_row("epochs done", str(len(history["train"])))
+    table.add_row(
+        "best ELBO", f"{elbo:.2f} = {reconstruction:.2f} - ({' + '.join(f'{rate:.2f}' for rate in rates)}) nats"
+    )
+    console.print(table)
+
+
+@contextmanager
+def _one_line() -> Generator[None]:
+    """What can go wrong in use is one line on stderr and exit code 1; what cannot is a traceback."""
+    try:
+        yield
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"vaelib: {error}", file=sys.stderr)
+        raise SystemExit(1) from error
+    except ModuleNotFoundError as error:
+        print(f"vaelib: this command needs {error.name}: pip install {error.name}", file=sys.stderr)
+        raise SystemExit(1) from error
+
+
+def main() -> None:
+    """The program `vaelib`."""
+    with _one_line():
+        app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Several processes, one training: started by torchrun, `fit` and `nll` share the work and give the same answer.
+
+    torchrun --nproc-per-node 2 -m vaelib train --out runs/a
+
+Plain torch.distributed: gradients of the whole batch are one sum over the processes, which needs no wrapper around the
+model. Each process holds all data and draws the random numbers of the whole batch, so that every number is the one that
+a single process would use; it computes with its own part of them.
+"""
+
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+from torch.overrides import TorchFunctionMode
+
+
+def start(device: torch.device) -> None:
+    """Join the processes that torchrun started, unless that has been done or there are none."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def rank() -> int:
+    """The number of this process, 0 where there is one only."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def world() -> int:
+    """How many processes there are."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def part(count: int) -> slice:
+    """This process's part of a batch of `count` examples; parts differ by one example at most, and may be empty."""
+    return slice(count * rank() // world(), count * (rank() + 1) // world())
+
+
+def sum_over_processes(tensors: Sequence[Tensor]) -> None:
+    """Replace each tensor by its sum over all processes, in one message."""
+    if world() > 1:
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        distributed.all_reduce(flat)
+        for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(total.view_as(tensor))
+
+
+def noise_of(count: int) -> AbstractContextManager[Any]:
+    """Within this block, reparameterisation noise (K, B, ...) is this process's part of that of `count` examples."""
+    return _NoiseOfTheWholeBatch(count) if world() > 1 else nullcontext()
+
+
+class _NoiseOfTheWholeBatch(TorchFunctionMode):
+    def __init__(self, count: int):
+        super().__init__()
+        self.count = count
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.normal_ and args[0].ndim > 1:
+            own = args[0]
+            whole = own.new_empty(own.shape[0], self.count, *own.shape[2:]).normal_()
+            return own.copy_(whole[:, part(self.count)])
+        return func(*args, **(kwargs or {}))

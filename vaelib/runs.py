@@ -1,0 +1,156 @@
+"""A training's record: what `fit` saw, and the folder in which it is kept.
+
+`last.safetensors` continues a training bit for bit (on the same kind of processor), `best.safetensors` is the model
+with the highest ELBO so far; `vaelib.load_model` reads both. `metrics.jsonl` has one line per epoch.
+"""
+
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from . import checkpoint, distributed
+from .described import describe
+from .hierarchy import Hierarchy
+
+
+class Summary(NamedTuple):
+    """Means over a data set, nats per example: elbo = reconstruction - sum(rates), always at beta = 1."""
+
+    elbo: float
+    reconstruction: float
+    rates: tuple[float, ...]
+
+
+@dataclass
+class History:
+    """What `fit` saw, one entry per epoch.
+
+    train: running means over the epoch's batches, while the weights moved. valid: at the epoch's end; empty where no
+    validation data were given. beta, lr: the values at the epoch's last step. seconds: since the start of training.
+    interrupted: whether Ctrl-C ended the training before its last epoch.
+    """
+
+    train: list[Summary] = field(default_factory=list)
+    valid: list[Summary] = field(default_factory=list)
+    beta: list[float] = field(default_factory=list)
+    lr: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def curve(self) -> list[Summary]:
+        """valid where there is one, else train."""
+        return self.valid or self.train
+
+    def lists(self) -> dict[str, list[Any]]:
+        """The entries by name."""
+        return {name: values for name, values in vars(self).items() if isinstance(values, list)}
+
+    def cut(self, epochs: int) -> None:
+        """Keep the first `epochs` entries."""
+        for values in self.lists().values():
+            del values[epochs:]
+
+
+class Run:
+    """The folder of one training; `keep` after each epoch. Under torchrun the first process alone writes.
+
+    same: what must agree for a training to be continued. Raises ValueError where the folder holds a training and
+    `resume` is False, or one that does not agree.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        model: Hierarchy,
+        optimizer: torch.optim.Optimizer,
+        history: History,
+        same: dict[str, Any],
+        resume: bool,
+    ):
+        self.folder, self.last = folder, folder / "last.safetensors"
+        self.model, self.optimizer, self.history, self.same = model, optimizer, history, same
+        if self.last.exists():
+            if not resume:
+                raise ValueError(f"{folder} holds a training: pass resume=True to continue it, or another folder")
+            self._restore()
+
+    def keep(self) -> None:
+        """Write the state at the end of an epoch. `last` comes last: what it says has happened."""
+        if distributed.rank() > 0:
+            return
+        names = {name: values for name, values in self.history.lists().items() if values}
+        epochs = range(len(self.history.train))
+        lines = [{"epoch": epoch + 1, **{name: values[epoch] for name, values in names.items()}} for epoch in epochs]
+        (self.folder / "metrics.jsonl").write_text("".join(json.dumps(_named(line)) + "\n" for line in lines))
+        curve = [summary.elbo for summary in self.history.curve]
+        if curve[-1] == max(curve):
+            checkpoint.save(self.model, self.folder / "best.safetensors")
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self._device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self._device)
+        info = {"kind": "training", "model": describe(self.model), "same": self.same, "history": asdict(self.history)}
+        checkpoint.write(self.last, tensors, info)
+
+    def _restore(self) -> None:
+        tensors, info = checkpoint.read(self.last)
+        if info["kind"] != "training":
+            raise ValueError(f"{self.last} holds a model, not a training: it cannot be continued")
+        if info["same"] != self.same:
+            raise ValueError(f"{self.last} is of a training with {info['same']}, not {self.same}: use another folder")
+        try:
+            self.model.load_state_dict(_below("model.", tensors))
+        except RuntimeError as error:
+            raise ValueError(f"{self.last} is of a training of another model: {error}") from error
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in _below("optimizer.", tensors).items():
+            index, _, key = name.partition(".")
+            state.setdefault(int(index), {})[key] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        torch.set_rng_state(tensors["random.cpu"])
+        if "random.cuda" in tensors and self._device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random.cuda"], self._device)
+        for name in ("train", "valid"):
+            info["history"][name] = [Summary(e, r, tuple(rates)) for e, r, rates in info["history"][name]]
+        vars(self.history).update(info["history"], interrupted=False)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+
+@contextmanager
+def locked(folder: Path | None) -> Generator[None]:
+    """The folder, made where it is missing, is ours alone until the block ends or the process dies."""
+    if folder is None or distributed.rank() > 0:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ValueError(f"another training is writing to {folder}: choose another folder, or wait") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _named(line: dict[str, Any]) -> dict[str, Any]:
+    return {name: value._asdict() if isinstance(value, Summary) else value for name, value in line.items()}
