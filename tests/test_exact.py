@@ -188,9 +188,9 @@ def test_with_sigma_held_fixed_the_dimensions_below_it_collapse():
 @pytest.mark.parametrize(
     ("x", "latent", "sigma", "says"),
     [
-        (torch.zeros(5), 1, None, "expected x of shape"),
+        (torch.zeros(5), 1, None, "expected finite x of shape"),
         (torch.randn(9, 3), 3, None, "1 <= latent < D"),
-        (torch.randn(9, 3), 0, None, "1 <= latent < D"),
+        (torch.randn(9, 3), 0, None, "latent is 0"),
         (torch.randn(9, 3), 1, -1.0, "sigma is -1.0"),
         (torch.ones(9, 3), 1, None, "may lie in 1 dimensions"),
     ],

@@ -262,7 +262,7 @@ def test_support_of_another_likelihood_is_checked_too():
             lambda: vl.VAE.mlp((1, 4, 4), likelihood="poisson"),
             "unknown likelihood 'poisson': choose one of bernoulli, categorical",
         ),
-        (lambda: vl.VAE.mlp((1, 4, 4), latent=0), "event is 0"),
+        (lambda: vl.VAE.mlp((1, 4, 4), latent=0), r"latents\[0\] is 0"),
         (lambda: vl.VAE(vl.Gaussian(16, 3), vl.Bernoulli(4, 16)), "z_1 of 3 latents, but decoder 1 takes 4"),
         (
             lambda: vl.MHVAE([vl.Gaussian(16, 3), vl.Gaussian(4, 2)], [vl.Bernoulli(3, 16), vl.Gaussian(2, 3)]),

@@ -16,6 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .inputs import is_number
+
 
 class Terms(NamedTuple):
     """Every log-density of K samples for B examples under a model of T levels.
@@ -70,7 +72,7 @@ def free_bits(terms: Terms, beta: float | Tensor = 1.0, *, nats: float) -> Tenso
 
     Source: Kingma et al. 2016 (arXiv 1606.04934), eq. 15, who clamp the batch mean of the rate.
     """
-    if not 0 <= nats < math.inf:
+    if not is_number(nats) or nats < 0:
         raise ValueError(f"nats is {nats!r}: expected a finite number of at least 0, the rate that each level has free")
     return terms.log_px.mean(0) - beta * terms.rates.mean(1).clamp_min(nats).sum(0)
 
@@ -114,8 +116,8 @@ def warmup(epochs: float) -> Callable[[float], float]:
 
     Source: Sonderby et al. 2016 (arXiv 1602.02282), section 2.3.
     """
-    if not 0 < epochs < math.inf:
-        raise ValueError(f"warmup over {epochs} epochs: expected a positive number")
+    if not is_number(epochs, above=0):
+        raise ValueError(f"warmup over {epochs!r} epochs: expected a positive number")
     return lambda epoch: min(1.0, epoch / epochs)
 
 
@@ -124,6 +126,6 @@ def cosine(start: float, epochs: float) -> Callable[[float], float]:
 
     Source: Loshchilov & Hutter 2017 (arXiv 1608.03983), eq. 5, without restarts.
     """
-    if not 0 < epochs < math.inf or not 0 < start < math.inf:
-        raise ValueError(f"cosine({start}, epochs={epochs}): expected two positive numbers")
+    if not is_number(epochs, above=0) or not is_number(start, above=0):
+        raise ValueError(f"cosine({start!r}, epochs={epochs!r}): expected two positive numbers")
     return lambda epoch: start * 0.5 * (1 + math.cos(math.pi * min(1.0, epoch / epochs)))

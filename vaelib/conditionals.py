@@ -27,14 +27,16 @@ from torch.distributions import Distribution, Independent, Normal
 
 from . import distributions
 from .described import Described
+from .inputs import is_number, whole
 from .nets import mlp
 
 Shape = int | Sequence[int]
 
 
-def _event(event: Shape, name: str = "event") -> tuple[int, ...]:
-    shape = (event,) if isinstance(event, int) else tuple(event)
-    if not shape or any(not isinstance(size, int) or size < 1 for size in shape):
+def shape_of(event: Shape, name: str = "event") -> tuple[int, ...]:
+    """An integer or a shape as a tuple. Raises ValueError for anything else."""
+    shape = (event,) if isinstance(event, int) else tuple(event) if isinstance(event, list | tuple) else ()
+    if not shape or any(not isinstance(size, int) or isinstance(size, bool) or size < 1 for size in shape):
         raise ValueError(f"{name} is {event!r}: expected a positive integer or a shape such as (1, 28, 28)")
     return shape
 
@@ -66,10 +68,14 @@ class Conditional(Described, nn.Module):
         net: nn.Module | None = None,
     ):
         super().__init__()
-        self.condition = _event(inputs, "inputs")
+        self.condition = shape_of(inputs, "inputs")
         self.inputs = math.prod(self.condition)
-        self.event = _event(event)
+        self.event = shape_of(event)
         self.net = net
+        if net is not None and not isinstance(net, nn.Module):
+            raise ValueError(f"net is {net!r}: expected a torch module, whose weights can be trained")
+        if net is not None and (norm is not None or gated):
+            raise ValueError("norm or gated is given with a net, which replaces those layers: expected neither")
         if net is None:
             self.body = mlp(self.inputs, hidden, activation, norm, gated)
             self.hidden = tuple(hidden)
@@ -80,6 +86,9 @@ class Conditional(Described, nn.Module):
 
     def parameters_at(self, condition: Tensor) -> Sequence[Tensor]:
         """The parameters, each (..., *event), for a condition (..., inputs) or an image batch (B, *shape)."""
+        if not isinstance(condition, Tensor) or not condition.is_floating_point():
+            got = condition.dtype if isinstance(condition, Tensor) else type(condition).__name__
+            raise ValueError(f"the condition is {got}: expected a floating-point tensor")
         flat = condition if condition.shape[-1] == self.inputs else condition.flatten(1)  # (..., inputs)
         if flat.ndim < 2 or flat.shape[-1] != self.inputs:
             raise ValueError(
@@ -116,7 +125,7 @@ class _LocationScale(Conditional):
     ):
         super().__init__(inputs, event, hidden, heads=2 if scale is None else 1, **options)
         self.scale = scale
-        if scale is not None and scale != "shared" and not (isinstance(scale, int | float) and 0 < scale < math.inf):
+        if scale is not None and scale != "shared" and not is_number(scale, above=0):
             raise ValueError(f'scale is {scale!r}: expected None (per dimension), "shared" or a positive number')
         if scale == "shared":
             self.log_scale = nn.Parameter(torch.zeros(()))
@@ -196,6 +205,8 @@ class Bernoulli(Conditional):
         if mean is not None:
             if self.net is not None:
                 raise ValueError("mean is given with a net: set the bias of the net's last layer instead")
+            if not isinstance(mean, Tensor):
+                raise ValueError(f"mean is {mean!r}: expected a tensor of pixel means in [0, 1] of shape {self.event}")
             if mean.shape != self.event or not (mean.min() >= 0 and mean.max() <= 1):
                 raise ValueError(
                     f"mean has shape {tuple(mean.shape)}: expected pixel means in [0, 1] of shape {self.event}"
@@ -236,7 +247,7 @@ class Categorical(Conditional):
     """
 
     def __init__(self, inputs: Shape, event: Shape, hidden: Sequence[int] = (200, 200), rank: int = 8, **options: Any):
-        (rank,) = _event(rank, "rank")
+        whole(rank=rank)
         super().__init__(inputs, event, hidden, heads=rank, **options)
         self.levels = nn.Linear(rank, distributions.LEVELS)
 
@@ -252,7 +263,7 @@ class StandardNormal(Described, nn.Module):
 
     def __init__(self, event: Shape):
         super().__init__()
-        self.event = _event(event)
+        self.event = shape_of(event)
         # A buffer, so that the prior follows the model to its device and dtype.
         self.register_buffer("zeros", torch.zeros(self.event), persistent=False)
 

@@ -64,7 +64,7 @@ def load(name: str) -> Dataset:
     A load takes about a second ("cave" about six) and 4 bytes a pixel (MNIST 220 MB), every time: a cache would hand
     one user's changes to the next. Raises ValueError for another name, OSError where a bundled file is damaged.
     """
-    if name not in _LOADERS:
+    if not isinstance(name, str) or name not in _LOADERS:
         raise ValueError(f"no dataset called {name!r}: expected one of {', '.join(sorted(_LOADERS))}")
     return _LOADERS[name]()
 

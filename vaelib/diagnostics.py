@@ -13,6 +13,7 @@ from torch.distributions import Distribution, Independent, kl_divergence
 
 from .evaluate import enter, evaluating
 from .hierarchy import Hierarchy
+from .inputs import is_number, whole
 
 _CHUNK = 500  # examples encoded at once
 
@@ -35,6 +36,8 @@ def active_units(model: Hierarchy, x: Any, threshold: float = 0.01, samples: int
 
     Source: Burda et al. 2016 (arXiv 1509.00519), section 5.2.
     """
+    if not is_number(threshold) or threshold < 0 or len(x) < 2:
+        raise ValueError(f"threshold {threshold!r}, {len(x)} examples: expected a number from 0 on, and two or more")
     return [means.var(0) > threshold for means in posterior_means(model, x, samples, seed)]
 
 
@@ -86,6 +89,7 @@ def surgery(model: Hierarchy, x: Any, samples: int = 1000, seed: int = 0) -> Sur
 
     Source: Hoffman & Johnson 2016, "ELBO surgery", eq. 6-9.
     """
+    whole(2, samples=samples)
     rows = []
     with evaluating(model, seed):
         x = enter(model, x)
@@ -132,16 +136,20 @@ def traverse(
     The levels below are drawn anew for every value.
     """
     many = [latents] if isinstance(latents, Tensor) else list(latents)
+    if len(values) == 0 or any(z.ndim != 1 for z in many):
+        shapes = [tuple(z.shape) for z in many]
+        raise ValueError(f"values {values!r}, latents {shapes}: expected one or more values and latents of one example")
     rows = [z.expand(len(values), -1).clone() for z in many]
-    if not 0 <= unit < rows[0].shape[-1]:
-        raise ValueError(f"unit is {unit}: expected 0 to {rows[0].shape[-1] - 1}, level {level} has no other")
+    if not isinstance(unit, int) or not 0 <= unit < rows[0].shape[-1]:
+        raise ValueError(f"unit is {unit!r}: expected 0 to {rows[0].shape[-1] - 1}, level {level} has no other")
     rows[0][:, unit] = torch.as_tensor(values, dtype=rows[0].dtype)
     return model.decode(rows, level).mean
 
 
 def lerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
     """Points on the straight line between two latents (L,), ends included: (steps, L)."""
-    weight = torch.linspace(0, 1, _steps(steps), dtype=start.dtype, device=start.device)[:, None]
+    _check_ends(start, end, steps)
+    weight = torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)[:, None]
     return (1 - weight) * start + weight * end
 
 
@@ -151,13 +159,14 @@ def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
     In many dimensions the draws of N(0, I) lie close to a sphere of radius sqrt(L), which a straight line leaves.
     Source: White 2016 (arXiv 1609.04468), section 2.1.
     """
+    _check_ends(start, end, steps)
     a, b = start.double(), end.double()  # the angle between near directions needs the digits
     if min(a.norm(), b.norm()) == 0:
         raise ValueError("an end of the arc is the origin, which has no direction: use lerp")
     angle = torch.arccos(((a / a.norm()) @ (b / b.norm())).clamp(-1, 1))
     if angle.sin() < 1e-6:
         raise ValueError("the ends point the same way or in opposite ways: there is no one arc between them; use lerp")
-    weight = torch.linspace(0, 1, _steps(steps), dtype=a.dtype, device=a.device)[:, None]
+    weight = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device)[:, None]
     arc = torch.sin((1 - weight) * angle) * a / a.norm() + torch.sin(weight * angle) * b / b.norm()
     return (arc / angle.sin() * ((1 - weight) * a.norm() + weight * b.norm())).to(start.dtype)
 
@@ -167,7 +176,8 @@ def nearest(images: Tensor, train: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
 
     A model that has memorised its data draws samples that lie much closer to training images than held-out images do.
     """
-    if images.shape[1:] != train.shape[1:] or not 1 <= k <= len(train):
+    whole(k=k)
+    if images.shape[1:] != train.shape[1:] or k > len(train):
         raise ValueError(
             f"images {tuple(images.shape)}, train {tuple(train.shape)}, k={k}: expected images of one shape and a k "
             "from 1 to the number of training images"
@@ -176,18 +186,17 @@ def nearest(images: Tensor, train: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
     return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
 
-def _steps(steps: int) -> int:
-    if steps < 2:
-        raise ValueError(f"steps is {steps}: expected at least 2, the two ends")
-    return steps
+def _check_ends(start: Tensor, end: Tensor, steps: int) -> None:
+    whole(2, steps=steps)
+    if start.ndim != 1 or start.shape != end.shape:
+        raise ValueError(f"ends {tuple(start.shape)} and {tuple(end.shape)}: expected two latents of one size, (L,)")
 
 
 def _draws(
     model: Hierarchy, x: Any, samples: int, seed: int
 ) -> Iterator[tuple[list[Tensor], list[Distribution], list[Distribution]]]:
     """`model.infer` for the whole of x, chunk by chunk."""
-    if not isinstance(samples, int) or samples < 1:
-        raise ValueError(f"samples is {samples!r}: expected an integer of at least 1")
+    whole(samples=samples)
     with evaluating(model, seed):
         for batch in enter(model, x).split(_CHUNK):
             yield model.infer(batch, samples)

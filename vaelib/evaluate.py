@@ -11,7 +11,7 @@ from torch import Tensor
 from . import distributed
 from .bounds import Terms, iwae
 from .hierarchy import Hierarchy
-from .inputs import as_images
+from .inputs import as_images, whole
 
 # Decoder outputs held at once, in numbers: 2^22 of float32 are 16 MiB, which was fastest on a CPU.
 _BUDGET = 2**22
@@ -55,6 +55,8 @@ def evaluating(model: Hierarchy, seed: int) -> Generator[None]:
 
 def enter(model: Hierarchy, x: Any) -> Tensor:
     """The user's data as one tensor that suits the model, on the model's device."""
+    if not isinstance(model, Hierarchy):
+        raise ValueError(f"model is {type(model).__name__}: expected a VAE, MHVAE, HVAE or another vaelib.Hierarchy")
     x = as_images(x)
     model.check(x.to(device_of(model)))
     return x.to(device_of(model))
@@ -76,8 +78,7 @@ def nll(model: Hierarchy, x: Any, samples: int = 5000, seed: int = 0) -> NLL:
 
     Source: Burda et al. 2016 (arXiv 1509.00519), eq. 8 and section 5; Rezende et al. 2014, appendix E.
     """
-    if not isinstance(samples, int) or samples < 1:
-        raise ValueError(f"samples is {samples!r}: expected an integer of at least 1")
+    whole(samples=samples)
     x = enter(model, x)
     rows = max(1, _BUDGET // x[0].numel())  # (samples x examples) that fit the budget
     chunk = min(samples, rows)

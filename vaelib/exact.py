@@ -16,6 +16,7 @@ from torch.distributions import MultivariateNormal
 
 from .conditionals import Gaussian
 from .hierarchy import Hierarchy
+from .inputs import is_number, whole
 from .models import MHVAE
 
 
@@ -31,6 +32,8 @@ class LinearGaussian(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor, covariance: Tensor):
         super().__init__()
+        if weight.ndim != 2:
+            raise ValueError(f"weight has shape {tuple(weight.shape)}: expected (size, inputs)")
         size, self.inputs = weight.shape
         if bias.shape != (size,) or covariance.shape != (size, size):
             raise ValueError(
@@ -80,6 +83,9 @@ class LinearGaussianChain:
     @classmethod
     def random(cls, sizes: Sequence[int], seed: int = 0) -> "LinearGaussianChain":
         """A chain with random float64 parameters; sizes: [D, L_1, ..., L_T], so T = len(sizes) - 1."""
+        if len(sizes) < 2:
+            raise ValueError(f"sizes are {sizes!r}: expected [D, L_1, ...], two or more")
+        whole(**{f"sizes[{index}]": size for index, size in enumerate(sizes)})
         generator = torch.Generator().manual_seed(seed)
 
         def draw(*shape: int) -> Tensor:
@@ -126,6 +132,8 @@ class LinearGaussianChain:
     def log_px(self, x: Tensor) -> Tensor:
         """log p(x), exactly, in nats per example: x (B, D) -> (B,)."""
         (mean, covariance), size = self.moments(), self.sizes[0]
+        if x.shape[-1:] != (size,):
+            raise ValueError(f"x has shape {tuple(x.shape)}: expected (B, {size})")
         return _normal(mean[:size], covariance[:size, :size]).log_prob(x)
 
     def posteriors(self) -> list[LinearGaussian]:
@@ -198,8 +206,9 @@ def ppca(x: Tensor, latent: int, sigma: float | None = None) -> PPCA:
 
     Source: Tipping & Bishop 1999, eq. 7-8; collapse: Lucas et al. 2019 (arXiv 1911.02469), section 4.
     """
-    if x.ndim != 2 or not 1 <= latent < x.shape[1]:
-        raise ValueError(f"x {tuple(x.shape)}, latent {latent}: expected x of shape (N, D) and 1 <= latent < D")
+    whole(latent=latent)
+    if x.ndim != 2 or len(x) == 0 or latent >= x.shape[1] or not torch.isfinite(x).all():
+        raise ValueError(f"x {tuple(x.shape)}, latent {latent}: expected finite x of shape (N, D), 1 <= latent < D")
     x = x.double()
     values, vectors = torch.linalg.eigh(torch.cov(x.T, correction=0).reshape(x.shape[1], -1))
     values, vectors = values.flip(0), vectors.flip(1)
@@ -242,8 +251,7 @@ class Table(NamedTuple):
         power of E_q e^-(t w / K); so one integral over ln t gives the bound of any K. This integrand is analytic and
         flat at both ends: the trapezoid rule errs by less than 1e-10.
         """
-        if samples < 1:
-            raise ValueError(f"samples is {samples}: expected at least 1")
+        whole(samples=samples)
         log_px, mass, share = self.log_px(), self._log_mass(self.log_q).exp(), self.posterior()
         rows = ((mass > 1e-20) | (share > 1e-20)).any(1)  # most of a grid is far from everything
         mass, share = mass[rows], share[rows]
@@ -273,6 +281,9 @@ def grid(model: Hierarchy, x: Tensor, points: int = 401, limit: float = 8.0) -> 
     Raises ValueError for more than two latent numbers, or where x does not suit the model.
     """
     model.check(x)
+    whole(2, points=points)
+    if not is_number(limit, above=0):
+        raise ValueError(f"limit is {limit!r}: expected a positive number")
     sizes = [z.shape[-1] for z in model.infer(x[:1])[0]]
     if sum(sizes) > 2:
         raise ValueError(f"the levels have {sizes} latents: a grid is for one or two numbers in all")

@@ -12,6 +12,7 @@ from torch.distributions import Distribution, constraints, kl_divergence
 from . import distributions
 from .bounds import Terms
 from .described import Described
+from .inputs import whole
 
 
 class Hierarchy(Described, nn.Module, ABC):
@@ -61,8 +62,7 @@ class Hierarchy(Described, nn.Module, ABC):
         """
         if check:
             self.check(x)
-            if not isinstance(samples, int) or samples < 1:
-                raise ValueError(f"samples is {samples!r}: expected an integer of at least 1")
+            whole(samples=samples)
         latents, posteriors, priors = self.infer(x, samples)
         if path:
             latents = [z.view_as(z) for z in latents]  # what the densities see, apart from what the encoders saw
@@ -99,12 +99,19 @@ class Hierarchy(Described, nn.Module, ABC):
             raise ValueError(f"x is {kind}: expected a floating-point tensor (divide 8-bit images by 255)")
         if x.ndim < 2 or len(x) == 0:
             raise ValueError(f"x has shape {tuple(x.shape)}: expected (batch, *event) with at least one example")
+        dtype = next((weight.dtype for weight in self.parameters()), x.dtype)
+        if x.dtype != dtype:
+            raise ValueError(
+                f"x is {x.dtype} and the model {dtype}: expected the same; x.to({dtype}) or model.double()"
+            )
         if not torch.isfinite(x).all():
             raise ValueError("x has values that are NaN or infinite: remove or repair these examples")
         was_training = self.training
         self.eval()  # one example is no batch that could be normalised
-        likelihood = self.likelihood(self._zeros(x[:1]))
-        self.train(was_training)
+        try:
+            likelihood = self.likelihood(self._zeros(x[:1]))
+        finally:
+            self.train(was_training)
         if likelihood.event_shape != x.shape[1:]:
             raise ValueError(
                 f"x has shape {tuple(x.shape)}: expected a batch of shape "
@@ -118,6 +125,7 @@ class Hierarchy(Described, nn.Module, ABC):
     def encode(self, x: Tensor, samples: int = 1) -> list[Tensor]:
         """Draw z ~ q(z | x): the list of z_1 ... z_T, each (K, B, L_t)."""
         self.check(x)
+        whole(samples=samples)
         return self.infer(x, samples)[0]
 
     @torch.no_grad()
@@ -127,7 +135,12 @@ class Hierarchy(Described, nn.Module, ABC):
         A general hierarchy needs all levels from `level` upwards: the list [z_level, ..., z_T].
         """
         self._check_level(level)
-        return self.likelihood(self.draw_below([latent] if isinstance(latent, Tensor) else latent, level))
+        latents = [latent] if isinstance(latent, Tensor) else latent
+        if isinstance(latents, str) or not latents or not all(isinstance(z, Tensor) for z in latents):
+            raise ValueError(
+                f"latent is {latent!r}: expected a tensor (..., L_{level}), or the list of z_{level} and up"
+            )
+        return self.likelihood(self.draw_below(latents, level))
 
     @torch.no_grad()
     def draw_below(self, latents: Sequence[Tensor], level: int) -> list[Tensor]:
@@ -146,8 +159,7 @@ class Hierarchy(Described, nn.Module, ABC):
 
         mean=True gives the mean of p(x | z) in place of a draw from it, which is easier on the eye for binary pixels.
         """
-        if n < 1:
-            raise ValueError(f"n is {n}: expected at least one sample")
+        whole(n=n)
         likelihood = self.decode(self.prior().sample((n,)), level=self.levels)
         return likelihood.mean if mean else likelihood.sample()
 
@@ -157,8 +169,8 @@ class Hierarchy(Described, nn.Module, ABC):
         return self.decode([z[0] for z in self.encode(x)[level - 1 :]], level).mean
 
     def _check_level(self, level: int) -> None:
-        if not 1 <= level <= self.levels:
-            raise ValueError(f"level is {level}: expected 1 (next to the data) to {self.levels} (the top)")
+        if not isinstance(level, int) or not 1 <= level <= self.levels:
+            raise ValueError(f"level is {level!r}: expected 1 (next to the data) to {self.levels} (the top)")
 
 
 def _scored(levels: Sequence[Distribution], latents: Sequence[Tensor]) -> Tensor:

@@ -1,5 +1,7 @@
 """What users hand in, made into what the library works with."""
 
+import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,13 +15,27 @@ def as_images(data: Any) -> Tensor:
 
     Raises ValueError for anything else, with what to do.
     """
-    if isinstance(data, np.ndarray):
+    if isinstance(data, np.ndarray) and data.dtype.kind in "biuf":
         data = torch.from_numpy(data)
-    elif isinstance(data, Dataset) and hasattr(data, "__len__"):
+    elif isinstance(data, Dataset) and hasattr(data, "__len__") and len(data) > 0:
         items = (data[i] for i in range(len(data)))
         data = torch.stack([torch.as_tensor(item[0] if isinstance(item, tuple | list) else item) for item in items])
     if not isinstance(data, Tensor):
-        raise ValueError(f"data of type {type(data).__name__}: expected a tensor, a numpy array or a map-style Dataset")
+        raise ValueError(
+            f"data of type {type(data).__name__}: expected a tensor, a numpy array or a map-style Dataset, not empty"
+        )
     if not data.is_floating_point():
         raise ValueError(f"data of dtype {data.dtype}: expected floating-point (divide 8-bit images by 255)")
     return data
+
+
+def whole(least: int = 1, **numbers: Any) -> None:
+    """Raise ValueError unless each of the named numbers is an integer of at least `least`."""
+    for name, value in numbers.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name} is {value!r}: expected an integer of at least {least}")
+
+
+def is_number(value: Any, above: float = -math.inf) -> bool:
+    """Whether this is a finite real number above a bound; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool) and above < float(value) < math.inf

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from . import conditionals, nets
-from .conditionals import Gaussian, Shape, StandardNormal
+from .conditionals import Conditional, Gaussian, Shape, StandardNormal, shape_of
 from .described import Described
 from .hierarchy import Hierarchy
+from .inputs import whole
 
 LIKELIHOODS = {
     "bernoulli": conditionals.Bernoulli,
@@ -46,6 +47,9 @@ class MHVAE(Hierarchy):
 
     def __init__(self, encoders: Sequence[nn.Module], decoders: Sequence[nn.Module], prior: nn.Module | None = None):
         super().__init__()
+        for name, modules in (("encoders", encoders), ("decoders", decoders)):
+            if not isinstance(modules, list | tuple | nn.ModuleList):
+                raise ValueError(f"{name} is a {type(modules).__name__}: expected a list with one module per level")
         if not encoders or len(encoders) != len(decoders):
             raise ValueError(
                 f"{len(encoders)} encoders and {len(decoders)} decoders: expected one of each per level, T >= 1"
@@ -57,6 +61,7 @@ class MHVAE(Hierarchy):
             if event is None:
                 raise ValueError("the top encoder has no `event` shape: pass prior=StandardNormal(size of z_T)")
             prior = StandardNormal(event)
+        _check_prior(prior, getattr(encoders[-1], "event", None))
         self.encoders = nn.ModuleList(encoders)
         self.decoders = nn.ModuleList(decoders)
         self.prior = prior
@@ -191,6 +196,21 @@ class HVAE(Hierarchy):
         levels = getattr(encoder, "levels", len(decoders))
         if not decoders or levels != len(decoders):
             raise ValueError(f"the encoder has {levels} levels, with {len(decoders)} decoders: expected T >= 1 of each")
+        for level, decoder in enumerate(decoders[1:], start=2):
+            if isinstance(decoder, Conditional) and not isinstance(decoder, Gaussian):
+                raise ValueError(
+                    f"decoder {level} is {type(decoder).__name__}: expected a Gaussian, which can be merged"
+                )
+        latents = getattr(encoder, "latents", None)
+        if latents is not None:
+            for level, decoder in enumerate(decoders):
+                takes, gives = getattr(decoder, "inputs", None), _size_out(decoder) if level else None
+                if takes not in (None, sum(latents[level:])) or gives not in (None, latents[level - 1]):
+                    raise ValueError(
+                        f"decoder {level + 1} takes {takes} and gives {gives} numbers: expected it to take all "
+                        f"{sum(latents[level:])} latents above it, and to give its own level of {latents}"
+                    )
+            _check_prior(prior, latents[-1:])
         self.encoder = encoder
         self.decoders = nn.ModuleList(decoders)
         self.prior = prior
@@ -250,13 +270,19 @@ class Ladder(Described, nn.Module):
 
     def __init__(self, inputs: int, latents: Sequence[int], hidden: Sequence[Sequence[int]], **options: Any):
         super().__init__()
-        self.levels = len(latents)
+        _check_stack(latents, hidden)
+        if any(not isinstance(sizes, list | tuple) or not sizes for sizes in hidden):
+            raise ValueError(f"hidden is {hidden!r}: expected one or more layer sizes for each level")
+        self.inputs = inputs
+        self.levels, self.latents = len(latents), tuple(latents)
         widths = [inputs, *(h[-1] for h in hidden)]
         self.bodies = nn.ModuleList(nets.mlp(w, h, **options) for w, h in zip(widths, hidden, strict=False))
         self.heads = nn.ModuleList(Gaussian(w, size, ()) for w, size in zip(widths[1:], latents, strict=True))
 
     def forward(self, x: Tensor) -> list[Distribution]:
         features, evidence = x.flatten(1), []
+        if features.shape[1] != self.inputs:
+            raise ValueError(f"x has shape {tuple(x.shape)}: expected {self.inputs} numbers per example")
         for body, head in zip(self.bodies, self.heads, strict=True):
             features = body(features)  # (B, hidden[t][-1])
             evidence.append(head(features))
@@ -275,7 +301,7 @@ def merge(a: Distribution, b: Distribution) -> Independent:
 
 
 def _size(event: Shape) -> int:
-    return event if isinstance(event, int) else math.prod(event)
+    return math.prod(shape_of(event))
 
 
 def _likelihood(name: str) -> Callable[..., nn.Module]:
@@ -285,11 +311,13 @@ def _likelihood(name: str) -> Callable[..., nn.Module]:
 
 
 def _check_stack(latents: Sequence[int], hidden: Sequence[Sequence[int]]) -> None:
-    if isinstance(latents, int) or not latents or len(latents) != len(hidden):
+    lists = all(isinstance(sizes, list | tuple) for sizes in (latents, hidden))
+    if not lists or not latents or len(latents) != len(hidden):
         raise ValueError(
             f"latents={latents!r} and hidden={hidden!r}: expected one latent size and one tuple of layer sizes "
             "per level, T >= 1, such as latents=(100, 50), hidden=((200, 200), (100, 100))"
         )
+    whole(**{f"latents[{level}]": size for level, size in enumerate(latents)})
 
 
 def _check_modules(modules: Sequence[nn.Module]) -> None:
@@ -298,19 +326,30 @@ def _check_modules(modules: Sequence[nn.Module]) -> None:
             raise ValueError(f"{module!r} is no torch module: expected one whose forward returns a distribution")
 
 
+def _size_out(module: nn.Module) -> int | None:
+    event = getattr(module, "event", None)
+    return None if event is None else math.prod(event)
+
+
+def _check_prior(prior: nn.Module, event: Sequence[int] | None) -> None:
+    got = getattr(prior, "event", None)
+    if event is not None and got is not None and tuple(got) != tuple(event):
+        raise ValueError(
+            f"the prior is over {tuple(got)}, and the top latent has shape {tuple(event)}: expected the same"
+        )
+
+
 def _check_sizes(encoders: Sequence[nn.Module], decoders: Sequence[nn.Module]) -> None:
     """Every size at which two bundled conditionals meet agrees (a module without `inputs`/`event` is not looked at)."""
 
-    def size_out(module: nn.Module) -> int | None:
-        event = getattr(module, "event", None)
-        return None if event is None else math.prod(event)
-
     for level, (encoder, decoder) in enumerate(zip(encoders, decoders, strict=True), start=1):
-        latent = size_out(encoder)
+        latent = _size_out(encoder)
         others = {f"decoder {level} takes": getattr(decoder, "inputs", None)}
         if level < len(encoders):
             others[f"encoder {level + 1} takes"] = getattr(encoders[level], "inputs", None)
-            others[f"decoder {level + 1} gives"] = size_out(decoders[level])
+            others[f"decoder {level + 1} gives"] = _size_out(decoders[level])
         for what, size in others.items():
             if latent is not None and size is not None and latent != size:
-                raise ValueError(f"encoder {level} gives a z_{level} of {latent} latents, but {what} {size}")
+                raise ValueError(
+                    f"encoder {level} gives a z_{level} of {latent} latents, but {what} {size}: expected the same"
+                )

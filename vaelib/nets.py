@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .described import Described
+from .inputs import whole
 
 NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
@@ -46,10 +47,17 @@ def mlp(
 
     Raises ValueError for sizes that are not positive integers, or an unknown norm.
     """
-    if isinstance(hidden, int) or any(not isinstance(size, int) or size < 1 for size in hidden):
+    whole(inputs=inputs)
+    if not isinstance(hidden, list | tuple) or any(not isinstance(size, int) or size < 1 for size in hidden):
         raise ValueError(f"hidden is {hidden!r}: expected a sequence of positive layer sizes such as (200, 200)")
     if norm is not None and norm not in NORMS:
         raise ValueError(f'norm is {norm!r}: expected None, "batch" or "layer"')
+    try:
+        made = activation()
+    except TypeError:
+        made = None
+    if not isinstance(made, nn.Module):
+        raise ValueError(f"activation is {activation!r}: expected what makes a module when called, such as nn.Tanh")
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise([inputs, *hidden]):
         layers.append(Gated(fan_in, fan_out) if gated else nn.Linear(fan_in, fan_out))
@@ -60,38 +68,50 @@ def mlp(
     return nn.Sequential(*layers)
 
 
-class ConvEncoder(Described, nn.Sequential):
+class ConvEncoder(Described, nn.Module):
     """Images (N, C, H, W) -> (N, outputs): one convolution with stride 2 for each of `channels`, then a linear layer.
 
     Raises ValueError where H or W cannot be halved that often.
     """
 
     def __init__(self, event: Sequence[int], outputs: int, channels: Sequence[int] = (32, 64)):
+        super().__init__()
         height, width = _halved(event, channels)
+        whole(outputs=outputs)
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise([event[0], *channels]):
             layers += [nn.Conv2d(fan_in, fan_out, kernel_size=4, stride=2, padding=1), nn.SiLU()]
-        super().__init__(*layers, nn.Flatten(), nn.Linear(channels[-1] * height * width, outputs))
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * height * width, outputs))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
 
 
-class ConvDecoder(Described, nn.Sequential):
+class ConvDecoder(Described, nn.Module):
     """(N, inputs) -> images (N, C, H, W): the mirror image of `ConvEncoder`.
 
     For a likelihood with P parameters per pixel let the event have P C channels: all of the first parameter come first.
     """
 
     def __init__(self, inputs: int, event: Sequence[int], channels: Sequence[int] = (64, 32)):
+        super().__init__()
         height, width = _halved(event, channels)
         layers: list[nn.Module] = [nn.Linear(inputs, channels[0] * height * width)]
         layers.append(nn.Unflatten(1, (channels[0], height, width)))
         for fan_in, fan_out in pairwise([*channels, event[0]]):
             layers += [nn.SiLU(), nn.ConvTranspose2d(fan_in, fan_out, kernel_size=4, stride=2, padding=1)]
-        super().__init__(*layers)
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.layers(latents)
 
 
 def _halved(event: Sequence[int], channels: Sequence[int]) -> tuple[int, int]:
-    factor = 2 ** len(channels)
-    if isinstance(event, int) or len(event) != 3 or not channels or any(size % factor for size in event[1:]):
+    shapes = isinstance(event, list | tuple) and isinstance(channels, list | tuple) and len(event) == 3 and channels
+    if shapes:
+        whole(**dict(zip("CHW", event, strict=True)), **{f"channels[{i}]": size for i, size in enumerate(channels)})
+    factor = 2 ** len(channels) if shapes else 2
+    if not shapes or any(size % factor for size in event[1:]):
         raise ValueError(
             f"event is {event!r} with channels={channels!r}: expected images (C, H, W) whose H and W can be divided by "
             f"{factor}, two for each of the channels"

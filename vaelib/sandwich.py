@@ -23,6 +23,7 @@ from torch import Tensor
 
 from .evaluate import enter, evaluating
 from .hierarchy import Hierarchy
+from .inputs import whole
 
 _ACCEPTANCE = 0.65  # the share of proposals that Hamiltonian Monte Carlo should accept (Neal 2011, section 4.4)
 
@@ -46,7 +47,7 @@ def ais(model: Hierarchy, x: Any, chains: int = 16, steps: int = 500, leapfrog: 
 
     Raises ValueError where x does not suit the model, or a number is below 1.
     """
-    _check_numbers(chains=chains, steps=steps, leapfrog=leapfrog)
+    whole(chains=chains, steps=steps, leapfrog=leapfrog)
     x = enter(model, x)
     with evaluating(model, seed):
         start = _prior_draws(model, chains, len(x))
@@ -62,7 +63,7 @@ def bdmc(
 
     Arguments and errors as for `ais`. What holds for these examples need not hold for real ones, which may be harder.
     """
-    _check_numbers(n=n, chains=chains, steps=steps, leapfrog=leapfrog)
+    whole(n=n, chains=chains, steps=steps, leapfrog=leapfrog)
     betas = _schedule(steps)
     with evaluating(model, seed):
         truth = _prior_draws(model, 1, n)
@@ -145,9 +146,3 @@ def _hmc(
     chance = (value - kinetic(momenta) - start).nan_to_num(-math.inf).exp().clamp(max=1)  # a chain that flew off stays
     take = torch.rand_like(chance) < chance
     return [torch.where(per_chain(take, z), new, z) for new, z in zip(proposal, latents, strict=True)], chance
-
-
-def _check_numbers(**numbers: int) -> None:
-    for name, value in numbers.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} is {value!r}: expected an integer of at least 1")

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from . import distributed
 from .bounds import Terms, dreg, elbo
 from .hierarchy import Hierarchy
-from .inputs import as_images
+from .inputs import as_images, is_number, whole
 from .runs import History, Run, Summary, locked
 
 Schedule = float | Callable[[float], float]
@@ -67,12 +67,16 @@ def fit(
 
     Source: Kingma & Welling 2014 (arXiv 1312.6114), algorithm 1; warm-up: Sonderby et al. 2016 (arXiv 1602.02282).
     """
-    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("samples", samples)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} is {value!r}: expected an integer of at least 1")
+    if not isinstance(model, Hierarchy):
+        raise ValueError(f"model is {type(model).__name__}: expected a VAE, MHVAE, HVAE or another vaelib.Hierarchy")
+    whole(epochs=epochs, batch_size=batch_size, samples=samples)
+    whole(0, seed=seed)
     for name, value in (("lr", lr), ("beta", beta)):
-        if not callable(value) and not 0 <= value < math.inf:
+        if not callable(value) and not (is_number(value) and value >= 0):
             raise ValueError(f"{name} is {value!r}: expected a finite number of at least 0, or a schedule")
+    if transform is not None and not callable(transform):
+        raise ValueError(f"transform is {transform!r}: expected a function of a batch, such as torch.bernoulli")
+    _check_objective(objective, model.levels, samples)
     target = device_named(device)
     distributed.start(target)
     history, kept = History(), None if folder is None else Path(folder)
@@ -130,7 +134,9 @@ class _Training:
     ):
         self.model, self.transform, self.objective, self.samples = model, transform, objective, samples
         self.lr_at, self.beta_at = lr_at, beta_at
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=lr_at(0.0), fused=True)
+        self.optimizer = torch.optim.Adam(
+            model.parameters(), lr=0.0, fused=True
+        )  # the schedule sets lr before each step
         self.lr = self.beta = math.nan
 
     def epoch(self, data: Tensor, epoch: int, batch_size: int) -> Summary:
@@ -142,6 +148,8 @@ class _Training:
         for number, index in enumerate(batches):
             now = epoch + number / len(batches)
             self.lr, self.beta = self.lr_at(now), self.beta_at(now)
+            if not (0 <= self.lr < math.inf and 0 <= self.beta < math.inf):
+                raise ValueError(f"at epoch {now:.3f} lr is {self.lr} and beta {self.beta}: expected numbers from 0 on")
             for group in self.optimizer.param_groups:
                 group["lr"] = self.lr
             x = data[index] if self.transform is None else self.transform(data[index])
@@ -197,7 +205,23 @@ def _summary(totals: Tensor, count: int) -> Summary:
 
 
 def _schedule(value: Schedule) -> Callable[[float], float]:
-    return (lambda epoch: value) if isinstance(value, int | float) else value
+    if callable(value):
+        return value  # ty: ignore[invalid-explicit-return] - ty thinks of numbers that can be called
+    constant = float(value)
+    return lambda epoch: constant
+
+
+def _check_objective(objective: Any, levels: int, samples: int) -> None:
+    """Tried on terms of two examples, before any time is spent."""
+    log_px, log_pz = torch.zeros(samples, 2), torch.zeros(levels, samples, 2)
+    try:
+        value = objective(Terms(log_px, log_pz, log_pz, log_pz, ()), 1.0)
+    except Exception as error:
+        what = f"objective is {objective!r}: expected a function of terms and beta; on a trial it said {error}"
+        raise ValueError(what) from error
+    if not isinstance(value, Tensor) or value.shape != (2,):
+        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+        raise ValueError(f"objective gave {got} for a batch of two: expected one number per example, (2,)")
 
 
 def _enter(model: Hierarchy, data: Any, transform: Callable[[Tensor], Tensor] | None, name: str) -> Tensor:
@@ -208,7 +232,10 @@ def _enter(model: Hierarchy, data: Any, transform: Callable[[Tensor], Tensor] | 
             f"{name} has values outside [0, 1] (min {x.min().item():.4g}, max {x.max().item():.4g}) or NaN: "
             "dynamic binarisation needs pixel intensities in [0, 1]; divide 8-bit images by 255"
         )
-    model.check(x if transform is None or not len(x) else transform(x))
+    batch = x if transform is None or not len(x) else transform(x)
+    if isinstance(batch, Tensor) and len(batch) != len(x):
+        raise ValueError(f"transform changed the number of examples, {len(x)}: expected one for each that it gets")
+    model.check(batch)
     return x
 
 
@@ -219,7 +246,7 @@ def device_named(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(
             f'device is {name!r}: expected "auto", "cpu" or a device present here such as "cuda"'
         ) from error
