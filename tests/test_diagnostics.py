@@ -120,11 +120,16 @@ def test_the_collapse_report_says_in_words_what_the_numbers_are():
         "z2: rate 0.00 nats, 0 of 4 units active: collapsed: it carries next to nothing",
     ]
     with torch.no_grad():
+        model.encoders[0].heads[0].bias.fill_(2.0)
+    report = vl.diagnostics.collapse_report(model, images())
+    assert 38 < float(report.split()[2]) < 42  # 20 units, each 2^2 / 2 nats from the prior; sampled
+    assert "0 of 20 units active: away from the prior, yet the same for every x" in report
+    with torch.no_grad():
         model.encoders[0].heads[0].weight[0].normal_(0, 3)
     assert "1 of 20 units active: nearly collapsed" in vl.diagnostics.collapse_report(model, images())
     with torch.no_grad():
         model.encoders[0].heads[0].weight[:15].normal_(0, 3)
-    assert "15 of 20 units active: in use; 5 units idle" in vl.diagnostics.collapse_report(model, images())
+    assert "15 of 20 units active: in use, 5 idle" in vl.diagnostics.collapse_report(model, images())
     with torch.no_grad():
         model.encoders[0].heads[0].weight.normal_(0, 3)
     assert "20 of 20 units active: in use, every unit" in vl.diagnostics.collapse_report(model, images())

@@ -38,6 +38,14 @@ def test_mlp_decoders_mirror_their_encoders():
     assert isinstance(vl.VAE.mlp(4, likelihood="gaussian").decoders[0], vl.Gaussian)
 
 
+@pytest.mark.parametrize("family", [vl.MHVAE, vl.HVAE])
+def test_mlp_starts_from_the_mean_of_the_data(family):
+    mean = torch.linspace(0.1, 0.9, 16).reshape(1, 4, 4)
+    model = family.mlp((1, 4, 4), (3, 2), ((8,), (5,)), mean=mean)
+    assert torch.equal(model.decoders[0].heads[0].bias, torch.logit(mean).flatten())
+    assert torch.equal(vl.VAE.mlp((1, 4, 4), 3, (8,), mean=mean).decoders[0].heads[0].bias, torch.logit(mean).flatten())
+
+
 def test_mlp_defaults_are_the_networks_of_burda_et_al():
     flat, chain_of_two = vl.VAE.mlp(784), vl.MHVAE.mlp(784)
     assert [flat.encoders[0].hidden, flat.encoders[0].event] == [(200, 200), (50,)]

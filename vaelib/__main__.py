@@ -67,13 +67,14 @@ class Config:
     def build(self) -> vl.Hierarchy:
         """The untrained model, its weights drawn from the seed."""
         torch.manual_seed(self.seed)
-        event = vl.load(self.data).train.images.shape[1:]
+        images = vl.load(self.data).train.images
+        event, mean = images.shape[1:], images.mean(0) if self.likelihood == "bernoulli" else None
         if self.model == "vae":
             if len(self.latents) != 1:
                 raise ValueError(f"a vae has one level, not {len(self.latents)}: give one number of latents, or mhvae")
-            return vl.VAE.mlp(event, self.latents[0], self.hidden[0], self.likelihood)
+            return vl.VAE.mlp(event, self.latents[0], self.hidden[0], self.likelihood, mean)
         family = vl.MHVAE if self.model == "mhvae" else vl.HVAE
-        return family.mlp(event, self.latents, self.hidden, self.likelihood)
+        return family.mlp(event, self.latents, self.hidden, self.likelihood, mean)
 
     def fit(self, out: Path, device: str, resume: bool) -> vl.History:
         """Train in the folder `out`."""

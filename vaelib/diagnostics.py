@@ -34,6 +34,8 @@ def posterior_means(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) 
 def active_units(model: Hierarchy, x: Any, threshold: float = 0.01, samples: int = 10, seed: int = 0) -> list[Tensor]:
     """Which latent dimensions move with x: [(L_1,), ..., (L_T,)] of True where Var_x(E_q[z | x]) > threshold.
 
+    Below the top of a hierarchy the prior may move along, and a unit can be active without any rate: look at both.
+
     Source: Burda et al. 2016 (arXiv 1509.00519), section 5.2.
     """
     if not is_number(threshold) or threshold < 0 or len(x) < 2:
@@ -114,14 +116,14 @@ def collapse_report(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) 
     active = active_units(model, x, samples=samples, seed=seed)
     for level, (units, rates) in enumerate(zip(active, unit_rates(model, x, samples, seed), strict=True), start=1):
         rate, used, size = rates.sum().item(), int(units.sum()), len(units)
-        if used == 0 or (rate < 0.1 and model.closed_form(level - 1)):
+        if rate < 0.1 and (used == 0 or model.closed_form(level - 1)):
             verdict = "collapsed: it carries next to nothing"
+        elif used == 0:
+            verdict = "away from the prior, yet the same for every x: it carries nothing"
         elif used < size / 10:
             verdict = "nearly collapsed: nine units in ten do not move with x"
-        elif used < size:
-            verdict = f"in use; {size - used} units idle"
         else:
-            verdict = "in use, every unit"
+            verdict = "in use, every unit" if used == size else f"in use, {size - used} idle"
         lines.append(f"z{level}: rate {rate:.2f} nats, {used} of {size} units active: {verdict}")
     return "\n".join(lines)
 

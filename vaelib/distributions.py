@@ -53,7 +53,8 @@ class GreyLevels(Distribution):
         """log of the softmax of the logits at the level 255 value."""
         level = (value * (LEVELS - 1)).round().long().expand(torch.broadcast_shapes(value.shape, self.batch_shape))
         logits = self.logits.expand(*level.shape, LEVELS)
-        return -functional.cross_entropy(logits.flatten(0, -2), level.flatten(), reduction="none").view(level.shape)
+        rows = functional.cross_entropy(logits.reshape(-1, LEVELS), level.reshape(-1), reduction="none")
+        return -rows.view(level.shape)
 
 
 class DiscretisedLogistic(Distribution):
@@ -142,5 +143,7 @@ class ContinuousBernoulli(Distribution):
             return torch.where(self.logits > 0, 1 - draw, draw)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log C(l) + l x - log(1 + e^l)."""
-        return self.log_normaliser + self.logits * value - functional.softplus(self.logits)
+        """log C(l) + l x - log(1 + e^l), for l > 0 written as l (x - 1) - log(1 + e^-l), which does not cancel."""
+        l = self.logits
+        positive, negative = l * (value - 1) - functional.softplus(-l), l * value - functional.softplus(l)
+        return self.log_normaliser + torch.where(l > 0, positive, negative)

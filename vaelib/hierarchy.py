@@ -84,11 +84,13 @@ class Hierarchy(Described, nn.Module, ABC):
         return Terms(log_px, log_pz, log_qz, torch.stack(rates))
 
     def log_joint(self, x: Tensor, latents: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """log p(x | z), (K, B), and log p(z) summed over the levels, (K, B), at latents of your own."""
+        """log p(x | z) and log p(z), all levels together, each (K, B), at latents of your own; x is not checked."""
+        self._check_latents(latents)
         return self.likelihood(latents).log_prob(x), _scored(self.priors(latents), latents)
 
     def log_posterior(self, x: Tensor, latents: Sequence[Tensor]) -> Tensor:
         """log q(z | x) summed over the levels, (K, B), at latents of your own."""
+        self._check_latents(latents)
         return _scored(self.posteriors(x, latents), latents)
 
     @torch.no_grad()
@@ -168,12 +170,20 @@ class Hierarchy(Described, nn.Module, ABC):
         self._check_level(level)
         return self.decode([z[0] for z in self.encode(x)[level - 1 :]], level).mean
 
+    def _check_latents(self, latents: Sequence[Tensor]) -> None:
+        if not isinstance(latents, list | tuple) or len(latents) != self.levels:
+            raise ValueError(f"latents are {latents!r}: expected a list of {self.levels} tensors, one per level")
+
     def _check_level(self, level: int) -> None:
         if not isinstance(level, int) or not 1 <= level <= self.levels:
             raise ValueError(f"level is {level!r}: expected 1 (next to the data) to {self.levels} (the top)")
 
 
 def _scored(levels: Sequence[Distribution], latents: Sequence[Tensor]) -> Tensor:
+    if isinstance(latents, Tensor) or len(latents) != len(levels):
+        raise ValueError(
+            f"latents are {type(latents).__name__}: expected a list of {len(levels)} tensors, one per level"
+        )
     return functools.reduce(torch.add, [d.log_prob(z) for d, z in zip(levels, latents, strict=True)])
 
 

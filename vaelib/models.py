@@ -1,5 +1,6 @@
 """Variational autoencoders: the general hierarchy `HVAE`, the Markovian one, `MHVAE`, and its case T = 1, the `VAE`."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -73,17 +74,20 @@ class MHVAE(Hierarchy):
         latents: Sequence[int] = (100, 50),
         hidden: Sequence[Sequence[int]] = ((200, 200), (100, 100)),
         likelihood: str = "bernoulli",
+        mean: Tensor | None = None,
         **options: Any,
     ) -> "MHVAE":
         """A chain of multilayer perceptrons: level t has `latents[t - 1]` latents and `hidden[t - 1]` layers each way.
 
         The defaults are the two-layer network of Burda et al. 2016 (arXiv 1509.00519), section 5.
         likelihood: "bernoulli", "continuous_bernoulli", "gaussian", "categorical" or "discretised_logistic".
+        mean: the mean of the training data, for a Bernoulli likelihood to start from: short trainings gain much by it.
         options: activation, norm and gated of every network, see `vaelib.nets.mlp`.
 
-        Raises ValueError for an unknown likelihood, or where `latents` and `hidden` differ in length.
+        Raises ValueError for an unknown likelihood, a mean for another than Bernoulli, or where `latents` and `hidden`
+        differ in length.
         """
-        make = _likelihood(likelihood)
+        make = _likelihood(likelihood, mean)
         _check_stack(latents, hidden)
         encoders, decoders = [], []
         for level, ((below, above), h) in enumerate(zip(pairwise([_size(event), *latents]), hidden, strict=True)):
@@ -143,10 +147,11 @@ class VAE(MHVAE):
         latent: int = 50,
         hidden: Sequence[int] = (200, 200),
         likelihood: str = "bernoulli",
+        mean: Tensor | None = None,
         **options: Any,
     ) -> "VAE":
         """Two multilayer perceptrons, x to z and its mirror image; defaults as in Burda et al. 2016, section 5."""
-        chain = MHVAE.mlp(event, (latent,), (hidden,), likelihood, **options)
+        chain = MHVAE.mlp(event, (latent,), (hidden,), likelihood, mean, **options)
         return cls(chain.encoders[0], chain.decoders[0])
 
     @classmethod
@@ -222,10 +227,11 @@ class HVAE(Hierarchy):
         latents: Sequence[int] = (100, 50),
         hidden: Sequence[Sequence[int]] = ((200, 200), (100, 100)),
         likelihood: str = "bernoulli",
+        mean: Tensor | None = None,
         **options: Any,
     ) -> "HVAE":
         """A hierarchy of multilayer perceptrons; parameters and errors as for `MHVAE.mlp`."""
-        make = _likelihood(likelihood)
+        make = _likelihood(likelihood, mean)
         _check_stack(latents, hidden)
         decoders: list[nn.Module] = []
         for level, (below, h) in enumerate(zip([event, *latents[:-1]], hidden, strict=True)):
@@ -304,10 +310,14 @@ def _size(event: Shape) -> int:
     return math.prod(shape_of(event))
 
 
-def _likelihood(name: str) -> Callable[..., nn.Module]:
+def _likelihood(name: str, mean: Tensor | None = None) -> Callable[..., nn.Module]:
     if name not in LIKELIHOODS:
         raise ValueError(f"unknown likelihood {name!r}: choose one of {', '.join(sorted(LIKELIHOODS))}")
-    return LIKELIHOODS[name]
+    if mean is None:
+        return LIKELIHOODS[name]
+    if name != "bernoulli":
+        raise ValueError(f"mean is given with a {name} likelihood: expected a Bernoulli, whose logits it sets")
+    return functools.partial(conditionals.Bernoulli, mean=mean)
 
 
 def _check_stack(latents: Sequence[int], hidden: Sequence[Sequence[int]]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from . import distributed
@@ -87,6 +87,8 @@ def fit(
         if valid is not None:
             x_valid = _enter(model, valid, transform, "valid")
             x_valid = (x_valid if transform is None else transform(x_valid)).to(target)
+        if len(x_train) % batch_size == 1 and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
+            raise ValueError(f"{len(x_train)} examples leave a last batch of one: expected two or more to normalise by")
         model.to(target)
         training = _Training(model, transform, objective, samples, _schedule(lr), _schedule(beta))
         same = {"examples": len(x_train), "batch_size": batch_size, "samples": samples, "seed": seed}
