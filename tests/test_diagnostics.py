@@ -227,3 +227,25 @@ def test_a_memorised_image_is_found_at_distance_zero():
     distances, indices = vl.diagnostics.nearest(train[7:9], train)
     assert distances.max() < 1e-3
     assert torch.equal(train[indices[:, 0]], train[7:9])
+
+
+def test_a_level_of_a_chain_whose_prior_moves_along_has_no_rate_and_is_not_called_collapsed():
+    """q(z_1 | x) = p(z_1 | z_2) = N(+-3, 1) and z_2 tells the sign."""
+
+    class Sign(nn.Module):
+        def forward(self, c):
+            return Independent(Normal(3 * c[..., :1].sign(), 1e-3 + torch.ones_like(c[..., :1])), 1)
+
+    class Narrow(nn.Module):
+        def forward(self, c):
+            return Independent(Normal(c.sign(), 1e-3 * torch.ones_like(c)), 1)
+
+    class Half(nn.Module):
+        def forward(self):
+            return Independent(Normal(torch.zeros(1), 1.0), 1)
+
+    model = vl.MHVAE([Sign(), Narrow()], [vl.Gaussian(1, 1, (), scale=1.0), Sign()], Half())
+    x = torch.tensor([[-5.0], [5.0]]).repeat(200, 1)
+    first, second = vl.diagnostics.collapse_report(model, x, samples=200).splitlines()
+    assert "1 of 1 units active: next to no rate: what moves with x, its prior knows" in first
+    assert "1 of 1 units active: in use, every unit" in second

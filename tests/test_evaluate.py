@@ -110,3 +110,11 @@ def test_other_errors_and_a_single_sample_too_large_are_raised(error, monkeypatc
     monkeypatch.setattr(model, "likelihood", broken)
     with pytest.raises(type(error)):
         vl.nll(model, x, samples=5)
+
+
+def test_a_likelihood_with_many_numbers_per_pixel_is_scored_in_smaller_chunks(monkeypatch):
+    monkeypatch.setattr(evaluate, "_BUDGET", 4 * 256 * 6)
+    model, seen = vl.VAE.mlp(4, 2, (3,), likelihood="categorical"), []
+    monkeypatch.setattr(evaluate, "iwae", lambda terms: seen.append(terms.log_px.shape) or vl.iwae(terms))
+    vl.nll(model, torch.zeros(5, 4), samples=3)
+    assert seen == [(3, 2), (3, 2), (3, 1)]

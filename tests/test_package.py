@@ -3,6 +3,7 @@ import doctest
 import graphlib
 import importlib
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,15 @@ def test_import_is_light():
     heavy = {name.split(".")[0] for name in loaded} & {"matplotlib", "scipy", "sympy", "flint", "IPython", "pandas"}
     assert "vaelib.models" in loaded
     assert not heavy
+
+
+@pytest.mark.parametrize(("own", "want"), [(None, "1000"), ("7", "7")])
+def test_openmp_does_not_spin_unless_the_user_says_so(own, want):
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    environment |= {"GOMP_SPINCOUNT": own} if own else {}
+    code = "import os, sys, vaelib; print(os.environ['GOMP_SPINCOUNT'])"
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == want
 
 
 @pytest.mark.parametrize("name", vl.__all__)

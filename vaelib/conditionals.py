@@ -246,6 +246,8 @@ class Categorical(Conditional):
     the likelihood alone, without the autoregression.
     """
 
+    numbers_per_entry = distributions.LEVELS  # what `nll` reckons with to keep its memory bounded
+
     def __init__(self, inputs: Shape, event: Shape, hidden: Sequence[int] = (200, 200), rank: int = 8, **options: Any):
         whole(rank=rank)
         super().__init__(inputs, event, hidden, heads=rank, **options)

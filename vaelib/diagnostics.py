@@ -118,6 +118,8 @@ def collapse_report(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) 
         rate, used, size = rates.sum().item(), int(units.sum()), len(units)
         if rate < 0.1 and (used == 0 or model.closed_form(level - 1)):
             verdict = "collapsed: it carries next to nothing"
+        elif rate < 0.1:
+            verdict = "next to no rate: what moves with x, its prior knows from the level above"
         elif used == 0:
             verdict = "away from the prior, yet the same for every x: it carries nothing"
         elif used < size / 10:

@@ -80,7 +80,8 @@ def nll(model: Hierarchy, x: Any, samples: int = 5000, seed: int = 0) -> NLL:
     """
     whole(samples=samples)
     x = enter(model, x)
-    rows = max(1, _BUDGET // x[0].numel())  # (samples x examples) that fit the budget
+    per_entry = getattr(model.decoders[0], "numbers_per_entry", 1)
+    rows = max(1, _BUDGET // (x[0].numel() * per_entry))  # (samples x examples) that fit the budget
     chunk = min(samples, rows)
     per_example = []
     with evaluating(model, seed):
