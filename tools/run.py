@@ -4,6 +4,7 @@
     python tools/run.py course [01 03 ...]  execute the notebooks into build/course, training their models
     python tools/run.py test                static checks, unit tests, the ledger, and nbval over every notebook
     python tools/run.py ledger              collect every claim of the notebooks into build/ledger.md
+    python tools/run.py bench               measure the speed of training; results in benchmarks/results
     python tools/run.py lab                 open the notebooks in JupyterLab
     python tools/run.py notebooks [01 ...]  execute the notebooks in place and store their outputs
 
@@ -287,7 +288,12 @@ def lab(_only: list[str]) -> int:
     return call(sys.executable, "-m", "jupyterlab", OMP_NUM_THREADS="1")
 
 
-COMMANDS = {"course": course, "notebooks": notebooks, "test": test, "ledger": ledger, "lab": lab}
+def bench(_only: list[str]) -> int:
+    """Measures the speed of training on this machine."""
+    return call(sys.executable, ROOT / "benchmarks" / "speed.py")
+
+
+COMMANDS = {"course": course, "notebooks": notebooks, "test": test, "ledger": ledger, "lab": lab, "bench": bench}
 
 if __name__ == "__main__":
     try:

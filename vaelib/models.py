@@ -197,25 +197,7 @@ class HVAE(Hierarchy):
 
     def __init__(self, encoder: nn.Module, decoders: Sequence[nn.Module], prior: nn.Module):
         super().__init__()
-        _check_modules([encoder, *decoders, prior])
-        levels = getattr(encoder, "levels", len(decoders))
-        if not decoders or levels != len(decoders):
-            raise ValueError(f"the encoder has {levels} levels, with {len(decoders)} decoders: expected T >= 1 of each")
-        for level, decoder in enumerate(decoders[1:], start=2):
-            if isinstance(decoder, Conditional) and not isinstance(decoder, Gaussian):
-                raise ValueError(
-                    f"decoder {level} is {type(decoder).__name__}: expected a Gaussian, which can be merged"
-                )
-        latents = getattr(encoder, "latents", None)
-        if latents is not None:
-            for level, decoder in enumerate(decoders):
-                takes, gives = getattr(decoder, "inputs", None), _size_out(decoder) if level else None
-                if takes not in (None, sum(latents[level:])) or gives not in (None, latents[level - 1]):
-                    raise ValueError(
-                        f"decoder {level + 1} takes {takes} and gives {gives} numbers: expected it to take all "
-                        f"{sum(latents[level:])} latents above it, and to give its own level of {latents}"
-                    )
-            _check_prior(prior, latents[-1:])
+        _check_hierarchy(encoder, decoders, prior)
         self.encoder = encoder
         self.decoders = nn.ModuleList(decoders)
         self.prior = prior
@@ -334,6 +316,26 @@ def _check_modules(modules: Sequence[nn.Module]) -> None:
     for module in modules:
         if not isinstance(module, nn.Module):
             raise ValueError(f"{module!r} is no torch module: expected one whose forward returns a distribution")
+
+
+def _check_hierarchy(encoder: nn.Module, decoders: Sequence[nn.Module], prior: nn.Module) -> None:
+    _check_modules([encoder, *decoders, prior])
+    levels = getattr(encoder, "levels", len(decoders))
+    if not decoders or levels != len(decoders):
+        raise ValueError(f"the encoder has {levels} levels, with {len(decoders)} decoders: expected T >= 1 of each")
+    for level, decoder in enumerate(decoders[1:], start=2):
+        if isinstance(decoder, Conditional) and not isinstance(decoder, Gaussian):
+            raise ValueError(f"decoder {level} is {type(decoder).__name__}: expected a Gaussian, which can be merged")
+    latents = getattr(encoder, "latents", None)
+    if latents is not None:
+        for level, decoder in enumerate(decoders):
+            takes, gives = getattr(decoder, "inputs", None), _size_out(decoder) if level else None
+            if takes not in (None, sum(latents[level:])) or gives not in (None, latents[level - 1]):
+                raise ValueError(
+                    f"decoder {level + 1} takes {takes} and gives {gives} numbers: expected it to take all "
+                    f"{sum(latents[level:])} latents above it, and to give its own level of {latents}"
+                )
+        _check_prior(prior, latents[-1:])
 
 
 def _size_out(module: nn.Module) -> int | None:
