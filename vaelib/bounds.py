@@ -7,6 +7,14 @@ One quantity carries everything, the log-weight of a sample z = (z_1 ... z_T) ~ 
 with z_0 = x and p(z_T | z_{T+1}) = p(z_T) at the top.
 
 Its mean under q is the ELBO; the log of the mean of K weights is the IWAE bound.
+
+    >>> import vaelib as vl
+    >>> _ = torch.manual_seed(0)
+    >>> terms = vl.VAE.mlp(4, latent=2, hidden=(3,))(torch.ones(5, 4), samples=10)
+    >>> vl.elbo(terms).shape, bool((vl.iwae(terms) >= terms.log_weights.mean(0)).all())
+    (torch.Size([5]), True)
+    >>> vl.warmup(4)(1), vl.cosine(1e-3, epochs=10)(10)
+    (0.25, 0.0)
 """
 
 import math

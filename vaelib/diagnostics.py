@@ -1,6 +1,18 @@
 """What a trained model does with its latents: who carries information, and what the decoder makes of it.
 
 Rates and information are in nats per example. x is (N, *event); levels are numbered from 1, next to the data.
+
+    >>> import vaelib as vl
+    >>> _ = torch.manual_seed(0)
+    >>> model = vl.VAE.mlp(4, latent=3, hidden=(8,))
+    >>> x = torch.bernoulli(torch.full((50, 4), 0.5))
+    >>> unit_rates(model, x)[0].shape, active_units(model, x)[0].shape
+    (torch.Size([3]), torch.Size([3]))
+    >>> split = surgery(model, x)
+    >>> abs(split.rate - split.mutual_information - split.aggregate_kl) < 1e-4
+    True
+    >>> slerp(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), steps=3)[1]
+    tensor([0.7071, 0.7071])
 """
 
 import math

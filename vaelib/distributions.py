@@ -2,6 +2,13 @@
 
 Two are distributions over the 256 grey levels {0, 1/255, ..., 1} of an 8-bit image, `GreyLevels` and
 `DiscretisedLogistic`; their log_prob is the log of a probability. `ContinuousBernoulli` is a density on [0, 1].
+
+    >>> levels = torch.arange(256) / 255
+    >>> logistic = DiscretisedLogistic(torch.tensor(0.3), torch.tensor(0.1))
+    >>> round(logistic.log_prob(levels).exp().sum().item(), 4)
+    1.0
+    >>> ContinuousBernoulli(torch.tensor(0.0)).log_prob(torch.tensor([0.0, 0.4, 1.0]))  # the uniform density
+    tensor([0., 0., 0.])
 """
 
 import math

@@ -1,4 +1,12 @@
-"""How good a trained model is: the test negative log-likelihood by importance sampling."""
+"""How good a trained model is: the test negative log-likelihood by importance sampling.
+
+>>> import vaelib as vl
+>>> chain = vl.exact.LinearGaussianChain.random([4, 2])
+>>> x = torch.zeros(3, 4, dtype=torch.float64)
+>>> result = nll(chain.model(), x, samples=5)  # with the exact posterior any number of samples will do
+>>> bool(torch.allclose(result.per_example, -chain.log_px(x)))
+True
+"""
 
 import math
 from collections.abc import Generator

@@ -3,6 +3,16 @@
 `LinearGaussianChain`: everything Gaussian and linear, any depth; log p(x), every posterior and the ELBO by matrix
 algebra. `ppca`: the best linear VAE there is, in closed form. `Table`: any model with few latents, by enumeration of
 discrete ones or quadrature over continuous ones; its log p(x), ELBO, posterior and expected IWAE bound.
+
+    >>> chain = LinearGaussianChain.random([3, 2], seed=1)
+    >>> x = torch.ones(1, 3, dtype=torch.float64)
+    >>> table = grid(chain.model(), x)
+    >>> bool((table.log_px() - chain.log_px(x)).abs() < 1e-9), bool((table.iwae(7) - table.log_px()).abs() < 1e-9)
+    (True, True)
+    >>> data = torch.randn(100, 3, dtype=torch.float64)
+    >>> fitted = ppca(data, latent=1)
+    >>> bool(fitted.chain().log_px(data).mean() == fitted.log_px)
+    True
 """
 
 import math

@@ -1,4 +1,15 @@
-"""Variational autoencoders: the general hierarchy `HVAE`, the Markovian one, `MHVAE`, and its case T = 1, the `VAE`."""
+"""Variational autoencoders: the general hierarchy `HVAE`, the Markovian one, `MHVAE`, and its case T = 1, the `VAE`.
+
+>>> _ = torch.manual_seed(0)
+>>> chain = MHVAE.mlp((1, 28, 28), latents=(20, 10), hidden=((50,), (30,)))
+>>> x = chain.sample(3)
+>>> [tuple(z.shape) for z in chain.encode(x, samples=2)]
+[(2, 3, 20), (2, 3, 10)]
+>>> bool((HVAE.mlp((1, 28, 28), (20, 10), ((50,), (30,)))(x).rates >= 0).all())  # each in closed form
+True
+>>> VAE.conv((1, 28, 28), latent=8, likelihood="gaussian").reconstruct(x).shape
+torch.Size([3, 1, 28, 28])
+"""
 
 import functools
 import math

@@ -9,6 +9,13 @@ w = prod_s p(x | z_s)^(b_s - b_{s-1}). Forwards from prior draws, E[w] = p(x), a
 expectation a lower bound. Backwards from an exact posterior draw, the mean of 1 / w is 1 / p(x), and the bound lies
 above. Where x is drawn from the model, the z it came from is an exact posterior draw, so both sides can be had.
 
+    >>> import vaelib as vl
+    >>> chain = vl.exact.LinearGaussianChain.random([3, 1])
+    >>> bounds = bdmc(chain.model(), n=4, chains=8, steps=50)
+    >>> exact = chain.log_px(bounds.x)
+    >>> bool((bounds.lower - exact).mean() < 0.1), bool((bounds.upper - exact).mean() > -0.1)
+    (True, True)
+
 Source: Neal 2001, "Annealed importance sampling"; Grosse, Ghahramani & Adams 2015 (arXiv 1511.02543); for decoders, Wu
 et al. 2017 (arXiv 1611.04273).
 """

@@ -1,4 +1,12 @@
-"""Training: one readable loop over data that stay on the device."""
+"""Training: one readable loop over data that stay on the device.
+
+>>> import vaelib as vl
+>>> images = torch.full((64, 1, 4, 4), 0.5)  # grey levels, binarised anew in each step
+>>> model = vl.VAE.mlp((1, 4, 4), latent=2, hidden=(8,))
+>>> history = fit(model, images, transform=torch.bernoulli, epochs=2, beta=vl.warmup(2), device="cpu", progress=False)
+>>> len(history.train), history.beta[-1] <= 1
+(2, True)
+"""
 
 import math
 import os
