@@ -142,6 +142,9 @@ class Hierarchy(Described, nn.Module, ABC):
             raise ValueError(
                 f"latent is {latent!r}: expected a tensor (..., L_{level}), or the list of z_{level} and up"
             )
+        dtype = next((weight.dtype for weight in self.decoders.parameters()), latents[0].dtype)
+        if any(z.dtype != dtype for z in latents):
+            raise ValueError(f"latent is {latents[0].dtype} and the model {dtype}: expected the same")
         return self.likelihood(self.draw_below(latents, level))
 
     @torch.no_grad()
@@ -184,6 +187,9 @@ def _scored(levels: Sequence[Distribution], latents: Sequence[Tensor]) -> Tensor
         raise ValueError(
             f"latents are {type(latents).__name__}: expected a list of {len(levels)} tensors, one per level"
         )
+    for level, (d, z) in enumerate(zip(levels, latents, strict=True), start=1):
+        if z.shape[z.ndim - len(d.event_shape) :] != d.event_shape:
+            raise ValueError(f"z_{level} has shape {tuple(z.shape)}: expected its end to be {tuple(d.event_shape)}")
     return functools.reduce(torch.add, [d.log_prob(z) for d, z in zip(levels, latents, strict=True)])
 
 
