@@ -437,6 +437,7 @@ REFUSED = [
     pytest.param(lambda: vae().decode(torch.zeros(2, 3).double()), id="decode: float64 latents"),
     pytest.param(lambda: vae().log_posterior(x(), [torch.zeros(2, 6, 4)]), id="log_posterior: another size"),
     pytest.param(lambda: fit(model=vae(norm="batch"), batch_size=5), id="fit: a last batch of one to normalise by"),
+    pytest.param(lambda: fit(model=vae(norm="batch"), batch_size=1), id="fit: batches of one to normalise by"),
     pytest.param(lambda: chain().log_joint(x(), [torch.zeros(2, 6, 3)]), id="log_joint: a level is missing"),
     pytest.param(lambda: vae().log_joint(x(), torch.zeros(2, 6, 3)), id="log_joint: a tensor for a list"),
     pytest.param(lambda: vae("gaussian", mean=torch.zeros(EVENT)), id="a mean for a Gaussian"),

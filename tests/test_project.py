@@ -93,6 +93,13 @@ def test_readme_links_to_every_notebook_and_to_no_missing_file():
     assert [link for link in links if not (run.ROOT / link).exists()] == []
 
 
+def test_the_speed_in_the_readme_is_the_one_that_was_measured():
+    (row,) = re.findall(r"^\| vaelib.fit \|(.*)$", (run.ROOT / "benchmarks/results/speed.md").read_text(), re.MULTILINE)
+    ratios = re.findall(r"\| *(\d\.\d\d) \(", "|" + row)
+    assert len(ratios) == 4
+    assert f"({min(ratios)} to {max(ratios)} of it on two cores" in README
+
+
 def test_readme_example_runs(capsys):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     for slow, quick in {"digits.train.images": "digits.train.images[:256]", "epochs=20": "epochs=1"}.items():

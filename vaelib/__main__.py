@@ -8,8 +8,7 @@ Exit codes: 0 done; 1 something went wrong, with one line that says what; 2 no s
 import functools
 import json
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from pathlib import Path
@@ -64,10 +63,9 @@ class Config:
             raise ValueError(f"{path} is no configuration of a training: missing or unknown are {sorted(wrong)}")
         return cls(**values)
 
-    def build(self) -> vl.Hierarchy:
-        """The untrained model, its weights drawn from the seed."""
+    def build(self, images: torch.Tensor) -> vl.Hierarchy:
+        """The untrained model for these training images, its weights drawn from the seed."""
         torch.manual_seed(self.seed)
-        images = vl.load(self.data).train.images
         event, mean = images.shape[1:], images.mean(0) if self.likelihood == "bernoulli" else None
         if self.model == "vae":
             if len(self.latents) != 1:
@@ -76,12 +74,11 @@ class Config:
         family = vl.MHVAE if self.model == "mhvae" else vl.HVAE
         return family.mlp(event, self.latents, self.hidden, self.likelihood, mean)
 
-    def fit(self, out: Path, device: str, resume: bool) -> vl.History:
-        """Train in the folder `out`."""
-        data = vl.load(self.data)
+    def fit(self, model: vl.Hierarchy, data: vl.Dataset, out: Path, device: str, resume: bool) -> vl.History:
+        """Train the model in the folder `out`."""
         bound: Callable[..., Any] = getattr(vl, self.objective)
         return vl.fit(
-            self.build(),
+            model,
             data.train.images[: self.images],
             data.valid.images,
             transform=self.transform,
@@ -141,23 +138,22 @@ def train(
         Config.read(config)
         if config
         else Config(
-            data.value,
-            model.value,
-            _numbers(latents),
-            levels,
-            likelihood.value,
-            objective.value,
-            free_bits,
-            samples,
-            epochs,
-            batch_size,
-            lr,
-            warmup,
-            images,
-            seed,
+            data=data.value,
+            model=model.value,
+            latents=_numbers(latents),
+            hidden=levels,
+            likelihood=likelihood.value,
+            objective=objective.value,
+            free_bits=free_bits,
+            samples=samples,
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=lr,
+            warmup=warmup,
+            images=images,
+            seed=seed,
         )
     )
-    chosen.build()  # what cannot be meant is said before anything is written
     _train(chosen, out, device, resume=False)
 
 
@@ -172,15 +168,17 @@ def resume(
     vaelib resume runs/mhvae
     """
     chosen = Config.read(run / "run.json")
-    chosen.epochs = epochs or chosen.epochs
+    chosen.epochs = chosen.epochs if epochs is None else epochs
     _train(chosen, run, device, resume=True)
 
 
 def _train(config: Config, out: Path, device: str, resume: bool) -> None:
+    data = vl.load(config.data)
+    model = config.build(data.train.images)  # what cannot be meant is said before anything is written
     if distributed.rank() == 0 and (resume or not (out / "last.safetensors").exists()):
         out.mkdir(parents=True, exist_ok=True)
         (out / "run.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
-    history = config.fit(out, device, resume)
+    history = config.fit(model, data, out, device, resume)
     if distributed.rank() == 0 and history.curve:
         best = max(summary.elbo for summary in history.curve)
         console.print(f"{len(history.curve)} epochs, best ELBO {best:.2f} nats per image, kept in {out}")
@@ -249,23 +247,16 @@ def info(run: RunFolder) -> None:
     console.print(table)
 
 
-@contextmanager
-def _one_line() -> Generator[None]:
-    """What can go wrong in use is one line on stderr and exit code 1; what cannot is a traceback."""
+def main() -> None:
+    """The program `vaelib`: what can go wrong in use is one line on stderr and exit code 1."""
     try:
-        yield
+        app()
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"vaelib: {error}", file=sys.stderr)
         raise SystemExit(1) from error
     except ModuleNotFoundError as error:
         print(f"vaelib: this command needs {error.name}: pip install {error.name}", file=sys.stderr)
         raise SystemExit(1) from error
-
-
-def main() -> None:
-    """The program `vaelib`."""
-    with _one_line():
-        app()
 
 
 if __name__ == "__main__":

@@ -93,8 +93,7 @@ def iwae(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
 
     Source: Burda et al. 2016 (arXiv 1509.00519), eq. 8.
     """
-    log_weights = terms.log_px + beta * (terms.log_pz - terms.log_qz).sum(0)
-    return torch.logsumexp(log_weights, 0) - math.log(log_weights.shape[0])
+    return _log_mean(_tempered(terms, beta))
 
 
 def dreg(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
@@ -110,13 +109,21 @@ def dreg(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
     """
     if terms.latents is None:
         raise ValueError("these terms have no latents: dreg needs model(x, samples=K, path=True)")
-    log_weights = terms.log_px + beta * (terms.log_pz - terms.log_qz).sum(0)
+    log_weights = _tempered(terms, beta)
     share = log_weights.detach().softmax(0)  # v: (K, B)
     for latent in terms.latents:
         if latent.requires_grad:  # on its way to z the gradient has met v once, as the derivative of the logsumexp
             factor = share.reshape(share.shape + (1,) * (latent.ndim - share.ndim))
             latent.register_hook(lambda gradient, factor=factor: factor * gradient)
-    return iwae(terms, beta)
+    return _log_mean(log_weights)
+
+
+def _tempered(terms: Terms, beta: float | Tensor) -> Tensor:
+    return terms.log_px + beta * (terms.log_pz - terms.log_qz).sum(0)
+
+
+def _log_mean(log_weights: Tensor) -> Tensor:
+    return torch.logsumexp(log_weights, 0) - math.log(log_weights.shape[0])
 
 
 def warmup(epochs: float) -> Callable[[float], float]:

@@ -13,7 +13,7 @@ their network.
     torch.Size([3, 5])
 
 Argument validation of the distributions is switched off here: it reads every value, which on a GPU makes the host wait.
-The data are checked once, where they enter (see `MHVAE.check`).
+The data are checked once, where they enter (see `Hierarchy.check`).
 """
 
 import math
@@ -31,6 +31,8 @@ from .inputs import is_number, whole
 from .nets import mlp
 
 Shape = int | Sequence[int]
+
+RANK = 8  # numbers per pixel from which `Categorical` makes 256 logits
 
 
 def shape_of(event: Shape, name: str = "event") -> tuple[int, ...]:
@@ -248,7 +250,9 @@ class Categorical(Conditional):
 
     numbers_per_entry = distributions.LEVELS  # what `nll` reckons with to keep its memory bounded
 
-    def __init__(self, inputs: Shape, event: Shape, hidden: Sequence[int] = (200, 200), rank: int = 8, **options: Any):
+    def __init__(
+        self, inputs: Shape, event: Shape, hidden: Sequence[int] = (200, 200), rank: int = RANK, **options: Any
+    ):
         whole(rank=rank)
         super().__init__(inputs, event, hidden, heads=rank, **options)
         self.levels = nn.Linear(rank, distributions.LEVELS)

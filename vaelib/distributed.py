@@ -4,7 +4,8 @@
 
 Plain torch.distributed: gradients of the whole batch are one sum over the processes, which needs no wrapper around the
 model. Each process holds all data and draws the random numbers of the whole batch, so that every number is the one that
-a single process would use; it computes with its own part of them.
+a single process would use; it computes with its own part of them. (Batch normalisation is the exception: each process
+normalises by its own part.)
 """
 
 import os

@@ -47,7 +47,7 @@ class Hierarchy(Described, nn.Module, ABC):
 
     @abstractmethod
     def closed_form(self, level: int) -> bool:
-        """Whether the rate of this level is a KL divergence given the latents drawn before it."""
+        """Whether the rate of this level, 0 for z_1, is a KL divergence given the latents drawn before it."""
 
     @abstractmethod
     def _zeros(self, x: Tensor) -> list[Tensor]:
@@ -183,10 +183,6 @@ class Hierarchy(Described, nn.Module, ABC):
 
 
 def _scored(levels: Sequence[Distribution], latents: Sequence[Tensor]) -> Tensor:
-    if isinstance(latents, Tensor) or len(latents) != len(levels):
-        raise ValueError(
-            f"latents are {type(latents).__name__}: expected a list of {len(levels)} tensors, one per level"
-        )
     for level, (d, z) in enumerate(zip(levels, latents, strict=True), start=1):
         if z.shape[z.ndim - len(d.event_shape) :] != d.event_shape:
             raise ValueError(f"z_{level} has shape {tuple(z.shape)}: expected its end to be {tuple(d.event_shape)}")

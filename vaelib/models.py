@@ -176,7 +176,9 @@ class VAE(MHVAE):
         """Two convolutional networks for images (C, H, W), see `vaelib.nets.ConvEncoder`; all likelihoods of `mlp`."""
         encoder = Gaussian(event, latent, net=nets.ConvEncoder(event, 2 * latent, channels))
         make = _likelihood(likelihood)
-        per_pixel = {Gaussian: 2, conditionals.DiscretisedLogistic: 2, conditionals.Categorical: 8}.get(make, 1)
+        per_pixel = {Gaussian: 2, conditionals.DiscretisedLogistic: 2, conditionals.Categorical: conditionals.RANK}.get(
+            make, 1
+        )
         outputs = (per_pixel * event[0], *event[1:])
         return cls(encoder, make(latent, event, net=nets.ConvDecoder(latent, outputs, channels[::-1])))
 

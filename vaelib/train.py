@@ -95,7 +95,7 @@ def fit(
         if valid is not None:
             x_valid = _enter(model, valid, transform, "valid")
             x_valid = (x_valid if transform is None else transform(x_valid)).to(target)
-        if len(x_train) % batch_size == 1 and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
+        if (len(x_train) - 1) % batch_size == 0 and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
             raise ValueError(f"{len(x_train)} examples leave a last batch of one: expected two or more to normalise by")
         model.to(target)
         training = _Training(model, transform, objective, samples, _schedule(lr), _schedule(beta))
@@ -144,9 +144,8 @@ class _Training:
     ):
         self.model, self.transform, self.objective, self.samples = model, transform, objective, samples
         self.lr_at, self.beta_at = lr_at, beta_at
-        self.optimizer = torch.optim.Adam(
-            model.parameters(), lr=0.0, fused=True
-        )  # the schedule sets lr before each step
+        # The schedule sets lr before each step.
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=0.0, fused=True)
         self.lr = self.beta = math.nan
 
     def epoch(self, data: Tensor, epoch: int, batch_size: int) -> Summary:
