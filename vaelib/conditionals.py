@@ -101,7 +101,7 @@ class Conditional(Described, nn.Module):
         rows = flat.reshape(-1, self.inputs)  # (N, inputs): batch normalisation and convolutions know one batch axis
         if self.net is None:
             features = self.body(rows)
-            return [head(features).view(*lead, *self.event) for head in self.heads]
+            return [head(features).to(flat.dtype).view(*lead, *self.event) for head in self.heads]
         output = self.net(rows.unflatten(-1, self.condition))
         want = self.parameters_per_entry * math.prod(self.event)
         if output.shape[:1] != rows.shape[:1] or output[0].numel() != want:
@@ -109,7 +109,7 @@ class Conditional(Described, nn.Module):
                 f"net gave shape {tuple(output.shape)} for {len(rows)} examples: {type(self).__name__} needs {want} "
                 f"numbers per example, {self.parameters_per_entry} for each entry of the event {self.event}"
             )
-        return output.reshape(*lead, self.parameters_per_entry, *self.event).unbind(len(lead))
+        return output.to(flat.dtype).reshape(*lead, self.parameters_per_entry, *self.event).unbind(len(lead))
 
     def independent(self, base: Distribution) -> Independent:
         """The distribution of the event as a whole, whose log_prob is the sum over its entries."""

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from . import distributed
-from .bounds import Terms, dreg, elbo
+from . import distributed, steps
+from .bounds import Terms, elbo
 from .hierarchy import Hierarchy
 from .inputs import as_images, is_number, whole
 from .runs import History, Run, Summary, locked
@@ -43,6 +43,8 @@ def fit(
     objective: Callable[[Terms, float], Tensor] = elbo,
     seed: int = 0,
     device: str | torch.device = "auto",
+    precision: str = "auto",
+    compile: bool | str = "auto",
     folder: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -61,6 +63,11 @@ def fit(
         `functools.partial(free_bits, nats=0.5)`.
     seed: of the order of the data, the transform and the latents. The weights were drawn when the model was built.
     device: "auto" takes a GPU where there is one; else "cpu", "cuda", "cuda:1", "mps".
+    precision: of matrix products: "float32", which "auto" is too; "tf32", on NVIDIA GPUs; "bfloat16", for the networks,
+        never for the densities. The latter two are faster on a GPU and blur the gradients; look whether your NLL minds.
+    compile: "auto" records a long training's step and replays it, on a GPU as a CUDA graph: the same numbers, sooner.
+        True also compiles it, which costs half a minute and needs a C++ compiler; the numbers agree to rounding. False
+        runs each step as it stands, to be looked at with a debugger. See `vaelib.steps`.
     folder: where to keep the training after each epoch, see `vaelib.runs`; made where it is missing, and locked.
     resume: continue what lies in `folder`, with the same data and arguments, as if it had never stopped. `epochs`
         counts from the very beginning, and may be raised. Where nothing lies there, the training starts.
@@ -84,13 +91,17 @@ def fit(
             raise ValueError(f"{name} is {value!r}: expected a finite number of at least 0, or a schedule")
     if transform is not None and not callable(transform):
         raise ValueError(f"transform is {transform!r}: expected a function of a batch, such as torch.bernoulli")
+    if precision not in steps.PRECISIONS:
+        raise ValueError(f"precision is {precision!r}: expected one of {', '.join(steps.PRECISIONS)}")
+    if compile != "auto" and not isinstance(compile, bool):
+        raise ValueError(f'compile is {compile!r}: expected "auto", True or False')
     _check_objective(objective, model.levels, samples)
     target = device_named(device)
     distributed.start(target)
     history, kept = History(), None if folder is None else Path(folder)
     with torch.random.fork_rng([target] if target.type == "cuda" else []), locked(kept):
         torch.manual_seed(seed)  # the caller's random numbers are left as they were
-        x_train = _enter(model, train, transform, "train").to(target)
+        x_train = _placed(_enter(model, train, transform, "train"), target)
         x_valid = None
         if valid is not None:
             x_valid = _enter(model, valid, transform, "valid")
@@ -98,7 +109,8 @@ def fit(
         if (len(x_train) - 1) % batch_size == 0 and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
             raise ValueError(f"{len(x_train)} examples leave a last batch of one: expected two or more to normalise by")
         model.to(target)
-        training = _Training(model, transform, objective, samples, _schedule(lr), _schedule(beta))
+        step = steps.Step(model, objective, samples, compile, precision)
+        training = _Training(step, transform, _schedule(lr), _schedule(beta))
         same = {"examples": len(x_train), "batch_size": batch_size, "samples": samples, "seed": seed}
         run = None if kept is None else Run(kept, model, training.optimizer, history, same, resume)
         start = time.perf_counter() - (history.seconds[-1] if history.seconds else 0.0)
@@ -108,7 +120,7 @@ def fit(
         for epoch in bar:
             before = {name: value.clone() for name, value in model.state_dict().items()}
             try:
-                history.train.append(training.epoch(x_train, epoch, batch_size))
+                history.train.append(training.epoch(x_train, epoch, epochs, batch_size))
                 history.lr.append(training.lr)
                 history.beta.append(training.beta)
                 if x_valid is not None:
@@ -135,25 +147,22 @@ class _Training:
 
     def __init__(
         self,
-        model: Hierarchy,
+        step: steps.Step,
         transform: Callable[[Tensor], Tensor] | None,
-        objective: Callable[[Terms, float], Tensor],
-        samples: int,
         lr_at: Callable[[float], float],
         beta_at: Callable[[float], float],
     ):
-        self.model, self.transform, self.objective, self.samples = model, transform, objective, samples
-        self.lr_at, self.beta_at = lr_at, beta_at
+        self.step, self.transform, self.lr_at, self.beta_at = step, transform, lr_at, beta_at
         # The schedule sets lr before each step.
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=0.0, fused=True)
+        self.optimizer = torch.optim.Adam(step.weights, lr=0.0, fused=True)
         self.lr = self.beta = math.nan
 
-    def epoch(self, data: Tensor, epoch: int, batch_size: int) -> Summary:
+    def epoch(self, data: Tensor, epoch: int, epochs: int, batch_size: int) -> Summary:
         """One pass over the data in a new order; raises FloatingPointError where a loss is not finite."""
-        self.model.train()
+        model, device = self.step.model.train(), self.step.device
         batches = torch.randperm(len(data), device=data.device).split(batch_size)
-        totals = torch.zeros(1 + self.model.levels, device=data.device)  # summed over examples; read once per epoch
-        losses = torch.zeros(len(batches), device=data.device)
+        totals = torch.zeros(1 + model.levels, device=device)  # summed over examples; read once per epoch
+        losses = torch.zeros(len(batches), device=device)
         for number, index in enumerate(batches):
             now = epoch + number / len(batches)
             self.lr, self.beta = self.lr_at(now), self.beta_at(now)
@@ -161,18 +170,17 @@ class _Training:
                 raise ValueError(f"at epoch {now:.3f} lr is {self.lr} and beta {self.beta}: expected numbers from 0 on")
             for group in self.optimizer.param_groups:
                 group["lr"] = self.lr
-            x = data[index] if self.transform is None else self.transform(data[index])
-            mine = distributed.part(len(x))
-            with distributed.noise_of(len(x)):
-                terms = self.model(x[mine], self.samples, check=False, path=self.objective is dreg)
-            loss = -self.objective(terms, self.beta).sum() / len(x)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if distributed.world() > 1:
-                distributed.sum_over_processes([_gradient(weight) for weight in self.model.parameters()])
+            x = _taken(data, index, device)
+            if self.transform is not None:
+                x = self.transform(x)
+            to_go = (epochs - epoch) * len(batches) - number if len(index) == len(batches[0]) else 0
+            gradients = self.step(x[distributed.part(len(x))], self.beta, len(x), to_go)
+            distributed.sum_over_processes(gradients.weights)
+            for weight, gradient in zip(self.step.weights, gradients.weights, strict=True):
+                weight.grad = gradient
             self.optimizer.step()
-            totals += _totals(terms)
-            losses[number] = loss.detach()
+            totals += gradients.totals
+            losses[number] = gradients.loss
         distributed.sum_over_processes([totals, losses])
         finite = torch.isfinite(losses)
         if not finite.all():
@@ -184,6 +192,21 @@ class _Training:
         return _summary(totals, len(data))
 
 
+def _taken(data: Tensor, index: Tensor, device: torch.device) -> Tensor:
+    """These examples, on the device. From a host's memory they go through pinned memory, so that nobody waits."""
+    if data.device == device:
+        return data.index_select(0, index)
+    batch = data.new_empty(len(index), *data.shape[1:], pin_memory=True)
+    return torch.index_select(data, 0, index, out=batch).to(device, non_blocking=True)
+
+
+def _placed(data: Tensor, device: torch.device) -> Tensor:
+    """On the device if they fill no more than half of its free memory, else where they are."""
+    if device.type == "cuda" and data.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        return data.cpu()
+    return data.to(device)
+
+
 @torch.no_grad()
 def evaluate(model: Hierarchy, x: Tensor, batch_size: int = 1000) -> Summary:
     """The mean ELBO of x, (N, *event), its reconstruction term and the rate of each level, by one draw per example."""
@@ -191,21 +214,9 @@ def evaluate(model: Hierarchy, x: Tensor, batch_size: int = 1000) -> Summary:
     totals = torch.zeros(1 + model.levels, device=x.device)
     for batch in x.split(batch_size):
         with distributed.noise_of(len(batch)):
-            totals += _totals(model(batch[distributed.part(len(batch))], check=False))
+            totals += steps.totals(model(batch[distributed.part(len(batch))], check=False))
     distributed.sum_over_processes([totals])
     return _summary(totals, len(x))
-
-
-def _gradient(weight: Tensor) -> Tensor:
-    """Zeros where no example of this process has reached the weight."""
-    if weight.grad is None:
-        weight.grad = torch.zeros_like(weight)
-    return weight.grad
-
-
-def _totals(terms: Terms) -> Tensor:
-    """Reconstruction and the rate of each level, mean over samples and summed over examples: (1 + T,)."""
-    return torch.cat([terms.log_px.detach().mean(0).sum()[None], terms.rates.detach().mean(1).sum(-1)])
 
 
 def _summary(totals: Tensor, count: int) -> Summary:
