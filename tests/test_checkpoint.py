@@ -209,6 +209,39 @@ def test_a_full_disk_during_training_keeps_the_checkpoint_and_the_model(tmp_path
     assert len(history.train) == 6
 
 
+READ_ONLY = """
+import os, sys
+sys.path.insert(0, {tests!r})
+import vaelib as vl
+from test_checkpoint import QUICK, images, model
+trained, epochs = model(), []
+def lr(epoch):
+    if epoch == 2.0:  # after two epochs the folder can no longer be written to
+        os.chmod({folder!r}, 0o555)
+        if os.geteuid() == 0:
+            os.seteuid(65534)  # the superuser could still write
+    return QUICK["lr"](epoch)
+try:
+    vl.fit(trained, images(), epochs=6, folder={folder!r}, **(QUICK | {{"lr": lr}}))
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
+def test_a_folder_that_becomes_read_only_keeps_the_epochs_before(tmp_path):
+    folder = tmp_path / "run"
+    code = READ_ONLY.format(tests=str(Path(__file__).parent), folder=str(folder))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "PermissionError", done.stderr
+    folder.chmod(0o755)
+    _, info = checkpoint.read(folder / "last.safetensors")
+    assert len(info["history"]["train"]) == 2
+    history = vl.fit(resumed := model(), images(), epochs=6, folder=folder, resume=True, **QUICK)
+    vl.fit(whole := model(), images(), epochs=6, **QUICK)
+    assert len(history.train) == 6
+    assert same(resumed, whole)
+
+
 def test_a_folder_that_cannot_be_written_is_an_error_before_training(tmp_path):
     (tmp_path / "file").write_text("no folder")
     seen = []

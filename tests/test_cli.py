@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
 import vaelib as vl
@@ -45,6 +46,22 @@ def test_its_configuration_repeats_it_exactly(run, tmp_path):
     a, b = (vl.load_model(folder / "last.safetensors").state_dict() for folder in (run, tmp_path / "b"))
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert (run / "run.json").read_text() == (tmp_path / "b" / "run.json").read_text()
+
+
+def test_tensorboard_shows_the_metrics_of_every_epoch_once(tmp_path):
+    vaelib("train", "--out", tmp_path, "--epochs", 2, "--tensorboard", *SMALL)
+    vaelib("resume", tmp_path, "--epochs", 3, "--device", "cpu", "--tensorboard")
+    shown = EventAccumulator(str(tmp_path / "tensorboard"))
+    shown.Reload()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    for name, want in (
+        ("valid/elbo", [line["valid"]["elbo"] for line in lines]),
+        ("train/rates/2", [line["train"]["rates"][1] for line in lines]),
+        ("beta", [line["beta"] for line in lines]),
+    ):
+        events = shown.Scalars(name)
+        assert [event.step for event in events] == [1, 2, 3]
+        assert [event.value for event in events] == pytest.approx(want, rel=1e-6)
 
 
 def test_evaluate_prints_one_line_of_json_with_the_nll_of_the_library(run):

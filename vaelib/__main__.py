@@ -22,6 +22,7 @@ from rich.table import Table
 import vaelib as vl
 from vaelib import checkpoint, distributed
 from vaelib.models import LIKELIHOODS
+from vaelib.steps import PRECISIONS
 from vaelib.train import device_named
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -31,6 +32,8 @@ Data = Enum("Data", {name: name for name in ("mnist", "binarized_mnist", "omnigl
 Family = Enum("Family", {name: name for name in ("vae", "mhvae", "hvae")}, type=str)
 Likelihood = Enum("Likelihood", {name: name for name in LIKELIHOODS}, type=str)
 Objective = Enum("Objective", {name: name for name in ("elbo", "iwae", "dreg", "free_bits")}, type=str)
+Precision = Enum("Precision", {name: name for name in PRECISIONS}, type=str)
+Compile = Enum("Compile", {"auto": "auto", "yes": "yes", "no": "no"}, type=str)
 RunFolder = Annotated[Path, typer.Argument(help="The folder of a training.", exists=True, file_okay=False)]
 
 
@@ -52,6 +55,8 @@ class Config:
     warmup: float
     images: int | None
     seed: int
+    precision: str
+    compile: str
 
     @classmethod
     def read(cls, path: Path) -> "Config":
@@ -74,7 +79,7 @@ class Config:
         family = vl.MHVAE if self.model == "mhvae" else vl.HVAE
         return family.mlp(event, self.latents, self.hidden, self.likelihood, mean)
 
-    def fit(self, model: vl.Hierarchy, data: vl.Dataset, out: Path, device: str, resume: bool) -> vl.History:
+    def fit(self, model: vl.Hierarchy, data: vl.Dataset, out: Path, device: str, **options: bool) -> vl.History:
         """Train the model in the folder `out`."""
         bound: Callable[..., Any] = getattr(vl, self.objective)
         return vl.fit(
@@ -90,8 +95,10 @@ class Config:
             objective=functools.partial(bound, nats=self.free_bits) if self.objective == "free_bits" else bound,
             seed=self.seed,
             device=device,
+            precision=self.precision,
+            compile={"auto": "auto", "yes": True, "no": False}[self.compile],
             folder=out,
-            resume=resume,
+            **options,
         )
 
     @property
@@ -125,12 +132,16 @@ def train(
     warmup: Annotated[float, typer.Option(help="Epochs over which the rate is switched on; 0 for none.")] = 5.0,
     images: Annotated[int | None, typer.Option(help="Use the first so many training images only.")] = None,
     seed: int = 0,
+    precision: Annotated[Precision, typer.Option(help="Of matrix products.")] = Precision["auto"],
+    compile: Annotated[Compile, typer.Option(help="yes: a slow start, then fast.")] = Compile["auto"],
     device: Annotated[str, typer.Option(help='"auto", "cpu", "cuda", ...')] = "auto",
+    tensorboard: Annotated[bool, typer.Option(help="Write the metrics for TensorBoard, too.")] = False,
 ) -> None:
     """Train a model.
 
     vaelib train --out runs/mhvae
     vaelib train --out runs/vae --model vae --latents 50 --hidden 200,200 --objective iwae --samples 5
+    vaelib train --out runs/long --epochs 500 --compile yes --tensorboard
     vaelib train --out runs/again --config runs/mhvae/run.json
     """
     levels = [_numbers(level) for level in hidden.split("/")]
@@ -152,9 +163,11 @@ def train(
             warmup=warmup,
             images=images,
             seed=seed,
+            precision=precision.value,
+            compile=compile.value,
         )
     )
-    _train(chosen, out, device, resume=False)
+    _train(chosen, out, device, resume=False, tensorboard=tensorboard)
 
 
 @app.command()
@@ -162,6 +175,7 @@ def resume(
     run: RunFolder,
     epochs: Annotated[int | None, typer.Option(help="A new total; without it, what was asked for at first.")] = None,
     device: str = "auto",
+    tensorboard: Annotated[bool, typer.Option(help="Write the metrics for TensorBoard, too.")] = False,
 ) -> None:
     """Continue a training that was stopped, bit for bit.
 
@@ -169,16 +183,16 @@ def resume(
     """
     chosen = Config.read(run / "run.json")
     chosen.epochs = chosen.epochs if epochs is None else epochs
-    _train(chosen, run, device, resume=True)
+    _train(chosen, run, device, resume=True, tensorboard=tensorboard)
 
 
-def _train(config: Config, out: Path, device: str, resume: bool) -> None:
+def _train(config: Config, out: Path, device: str, resume: bool, tensorboard: bool) -> None:
     data = vl.load(config.data)
     model = config.build(data.train.images)  # what cannot be meant is said before anything is written
     if distributed.rank() == 0 and (resume or not (out / "last.safetensors").exists()):
         out.mkdir(parents=True, exist_ok=True)
         (out / "run.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
-    history = config.fit(model, data, out, device, resume)
+    history = config.fit(model, data, out, device, resume=resume, tensorboard=tensorboard)
     if distributed.rank() == 0 and history.curve:
         best = max(summary.elbo for summary in history.curve)
         console.print(f"{len(history.curve)} epochs, best ELBO {best:.2f} nats per image, kept in {out}")

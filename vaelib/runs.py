@@ -1,7 +1,8 @@
 """A training's record: what `fit` saw, and the folder in which it is kept.
 
 `last.safetensors` continues a training bit for bit (on the same kind of processor), `best.safetensors` is the model
-with the highest ELBO so far; `vaelib.load_model` reads both. `metrics.jsonl` has one line per epoch.
+with the highest ELBO so far; `vaelib.load_model` reads both. `metrics.jsonl` has one line per epoch, the folder
+`tensorboard` the same for TensorBoard where that was asked for.
 """
 
 import json
@@ -74,6 +75,7 @@ class Run:
         history: History,
         same: dict[str, Any],
         resume: bool,
+        tensorboard: bool,
     ):
         self.folder, self.last = folder, folder / "last.safetensors"
         self.model, self.optimizer, self.history, self.same = model, optimizer, history, same
@@ -81,6 +83,11 @@ class Run:
             if not resume:
                 raise ValueError(f"{folder} holds a training: pass resume=True to continue it, or another folder")
             self._restore()
+        self.board = None
+        if tensorboard and distributed.rank() == 0:
+            from torch.utils.tensorboard import SummaryWriter  # a package of its own, for those who use it
+
+            self.board = SummaryWriter(folder / "tensorboard", purge_step=len(history.train) + 1)
 
     def keep(self) -> None:
         """Write the state at the end of an epoch. `last` comes last: what it says has happened."""
@@ -90,6 +97,10 @@ class Run:
         epochs = range(len(self.history.train))
         lines = [{"epoch": epoch + 1, **{name: values[epoch] for name, values in names.items()}} for epoch in epochs]
         (self.folder / "metrics.jsonl").write_text("".join(json.dumps(_named(line)) + "\n" for line in lines))
+        if self.board is not None:
+            for name, value in _flat(_named(lines[-1])).items():
+                self.board.add_scalar(name, value, len(lines))
+            self.board.flush()
         curve = [summary.elbo for summary in self.history.curve]
         if curve[-1] == max(curve):
             checkpoint.save(self.model, self.folder / "best.safetensors")
@@ -154,3 +165,16 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _named(line: dict[str, Any]) -> dict[str, Any]:
     return {name: value._asdict() if isinstance(value, Summary) else value for name, value in line.items()}
+
+
+def _flat(line: dict[str, Any]) -> dict[str, float]:
+    """The numbers of an epoch by name, such as train/elbo and train/rates/1."""
+    numbers: dict[str, float] = {}
+    for name, value in line.items():
+        if isinstance(value, list | tuple):
+            value = {str(level): rate for level, rate in enumerate(value, start=1)}
+        if isinstance(value, dict):
+            numbers |= {f"{name}/{inner}": number for inner, number in _flat(value).items()}
+        elif name != "epoch":
+            numbers[name] = value
+    return numbers

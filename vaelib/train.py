@@ -47,6 +47,7 @@ def fit(
     compile: bool | str = "auto",
     folder: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    tensorboard: bool = False,
     progress: bool = True,
 ) -> History:
     """Maximise the mean ELBO, or another bound, with Adam; the model is trained in place and stays on `device`.
@@ -71,6 +72,7 @@ def fit(
     folder: where to keep the training after each epoch, see `vaelib.runs`; made where it is missing, and locked.
     resume: continue what lies in `folder`, with the same data and arguments, as if it had never stopped. `epochs`
         counts from the very beginning, and may be raised. Where nothing lies there, the training starts.
+    tensorboard: write the history to `folder`/tensorboard as well, epoch by epoch; needs the package tensorboard.
 
     Ctrl-C ends the training early: the model keeps its weights of that moment and the history of its whole epochs is
     returned. Under torchrun the processes share each batch, and the result is that of one process; see
@@ -95,6 +97,8 @@ def fit(
         raise ValueError(f"precision is {precision!r}: expected one of {', '.join(steps.PRECISIONS)}")
     if compile != "auto" and not isinstance(compile, bool):
         raise ValueError(f'compile is {compile!r}: expected "auto", True or False')
+    if tensorboard and folder is None:
+        raise ValueError("tensorboard is True without a folder: expected one to write to")
     _check_objective(objective, model.levels, samples)
     target = device_named(device)
     distributed.start(target)
@@ -112,7 +116,7 @@ def fit(
         step = steps.Step(model, objective, samples, compile, precision)
         training = _Training(step, transform, _schedule(lr), _schedule(beta))
         same = {"examples": len(x_train), "batch_size": batch_size, "samples": samples, "seed": seed}
-        run = None if kept is None else Run(kept, model, training.optimizer, history, same, resume)
+        run = None if kept is None else Run(kept, model, training.optimizer, history, same, resume, tensorboard)
         start = time.perf_counter() - (history.seconds[-1] if history.seconds else 0.0)
         # Not `disable=not progress`: that would overrule the variable TQDM_DISABLE.
         quiet = {} if progress and distributed.rank() == 0 else {"disable": True}
