@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from . import distributed
 from .bounds import Terms, dreg
@@ -78,6 +77,8 @@ class Step:
         return Gradients(loss.detach(), totals(terms), list(weights))
 
     def _record(self, x: Tensor, count: int) -> Callable[[Tensor, float], Gradients]:
+        from torch.fx.experimental.proxy_tensor import make_fx  # takes a while, and not every training records
+
         scale = torch.ones((), dtype=x.dtype, device=x.device)
 
         def step(x: Tensor, beta: Tensor) -> Gradients:

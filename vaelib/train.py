@@ -28,6 +28,8 @@ from .runs import History, Run, Summary, locked
 
 Schedule = float | Callable[[float], float]
 
+CHECKED = 5000  # examples at a time, so that looking at the data does not take as much memory as they do
+
 
 def fit(
     model: Hierarchy,
@@ -256,10 +258,11 @@ def _enter(model: Hierarchy, data: Any, transform: Callable[[Tensor], Tensor] | 
             f"{name} has values outside [0, 1] (min {x.min().item():.4g}, max {x.max().item():.4g}) or NaN: "
             "dynamic binarisation needs pixel intensities in [0, 1]; divide 8-bit images by 255"
         )
-    batch = x if transform is None or not len(x) else transform(x)
-    if isinstance(batch, Tensor) and len(batch) != len(x):
-        raise ValueError(f"transform changed the number of examples, {len(x)}: expected one for each that it gets")
-    model.check(batch)
+    for some in x.split(CHECKED) if len(x) else [x]:
+        batch = some if transform is None or not len(x) else transform(some)
+        if isinstance(batch, Tensor) and len(batch) != len(some):
+            raise ValueError(f"transform changed the number of examples, {len(some)}: expected one for each it gets")
+        model.check(batch)
     return x
 
 
