@@ -271,6 +271,14 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(tmp_path):
     assert again.seconds == sorted(again.seconds)
 
 
+def test_a_compiled_training_is_resumed_bit_for_bit(tmp_path):
+    options = QUICK | {"compile": True, "folder": tmp_path}
+    vl.fit(model(), images(48), epochs=2, **options)
+    vl.fit(resumed := model(), images(48), epochs=4, resume=True, **options)
+    vl.fit(whole := model(), images(48), epochs=4, **QUICK, compile=True)
+    assert same(resumed, whole)
+
+
 def test_without_a_folder_the_result_is_the_same(tmp_path):
     a, b = model(), model()
     vl.fit(a, images(), epochs=2, folder=tmp_path, **QUICK)

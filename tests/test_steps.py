@@ -69,12 +69,12 @@ def test_a_recorded_step_is_the_plain_step_bit_for_bit(make, options, monkeypatc
 def test_a_recorded_step_follows_the_data_and_beta():
     """What a record must not hold fast: another batch, another beta, other weights change the result."""
     model = chain()
-    step = steps.Step(model, vl.elbo, 1, "auto", "auto")
+    step = steps.Step(model, vl.elbo, 1, 100, "auto", "auto")
     x, y = torch.bernoulli(images(20)), torch.bernoulli(images(40)[20:])
 
     def at(x, beta):
         torch.manual_seed(3)
-        got = step(x, beta, 20, 100)
+        got = step(x, beta, 20)
         torch.manual_seed(3)
         want = step.plain(x, beta, 20)
         assert all(torch.equal(a, b) for a, b in zip(got.weights, want.weights, strict=True))
@@ -126,6 +126,24 @@ def test_a_step_that_cannot_be_compiled_is_replayed(monkeypatch, capsys):
     assert same(replayed, trained(chain, False)[0])
 
 
+def test_long_trainings_on_a_cpu_are_compiled():
+    def step(steps_in_all, model=None, **options):
+        return steps.Step(
+            model or chain(), vl.elbo, 1, steps_in_all, **{"compile": "auto", "precision": "auto"} | options
+        )
+
+    assert [step(n).compiles for n in (4, 19_999, 20_000)] == [False, False, True]
+    assert [step(n).records for n in (4, 5, 20_000)] == [False, True, True]
+    assert not step(20_000, compile=False).records
+    assert step(1, compile=True).compiles
+
+    class Loud(nn.Tanh):
+        pass
+
+    assert not step(20_000, chain(activation=Loud)).records
+    assert not step(20_000, chain().to("meta")).compiles
+
+
 def test_a_compiled_step_agrees_to_rounding():
     compiled, got = trained(chain, True, epochs=2)
     plain, want = trained(chain, False, epochs=2)
@@ -152,7 +170,7 @@ def test_bfloat16_blurs_the_gradients_and_spares_the_densities():
     results = {}
     for precision in ("float32", "bfloat16"):
         torch.manual_seed(3)
-        results[precision] = steps.Step(model, vl.elbo, 1, False, precision).plain(x, 1.0, 20)
+        results[precision] = steps.Step(model, vl.elbo, 1, 100, False, precision).plain(x, 1.0, 20)
     fine, coarse = results["float32"], results["bfloat16"]
     assert coarse.loss.dtype == torch.float32
     assert 0 < abs(fine.loss - coarse.loss).item() < 0.05

@@ -10,8 +10,8 @@ import torch
 from torch.utils.data import TensorDataset
 
 import vaelib as vl
-from vaelib.exact import LinearGaussianChain
 from vaelib import train as train_module
+from vaelib.exact import LinearGaussianChain
 from vaelib.train import evaluate
 
 QUICK = {"progress": False, "device": "cpu"}
@@ -230,11 +230,11 @@ def test_looking_at_the_data_takes_little_memory(monkeypatch):
     """The transform never sees all the data at once, and every example is looked at."""
     monkeypatch.setattr(train_module, "CHECKED", 30)
     seen = []
-    with pytest.raises(ValueError, match="outside the likelihood|outside {0, 1}"):
+    with pytest.raises(ValueError, match=r"outside \{0, 1\}"):
         vl.fit(model(), stripes(100), transform=lambda x: seen.append(len(x)) or x, epochs=1, **QUICK)
     assert seen == [30]
     x = torch.bernoulli(stripes(100), generator=torch.Generator().manual_seed(1))
     x[-1] = 0.5
-    with pytest.raises(ValueError, match="outside {0, 1}"):
+    with pytest.raises(ValueError, match=r"outside \{0, 1\}"):
         vl.fit(model(), x, transform=lambda x: seen.append(len(x)) or x, epochs=1, **QUICK)
     assert seen == [30, 30, 30, 30, 10]

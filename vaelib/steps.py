@@ -19,7 +19,8 @@ from . import distributed
 from .bounds import Terms, dreg
 from .hierarchy import Hierarchy
 
-RECORD_FROM = 500  # steps still to go; with fewer, recording would cost more time than it saves
+# Steps of a training; with fewer, what is to save time would cost more of it.
+RECORD_FROM, COMPILE_FROM = 500, 20_000
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 
 
@@ -34,9 +35,9 @@ class Gradients(NamedTuple):
 class Step:
     """Gradients of the loss, minus the objective's mean over a batch, for the model's weights; see `fit` for the names.
 
-    compile: "auto" records what consists of modules and objectives of torch and this library: code of another origin
-    may do more than call tensor operations, and what it does besides would not be repeated. True records and compiles
-    in any case, False never.
+    steps: of the whole training. compile: "auto" records, and on a CPU compiles, what is long enough and consists of
+    modules and objectives of torch and this library: code of another origin may do more than call tensor operations,
+    and what it does besides would not be repeated. True records and compiles in any case, False never.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Step:
         model: Hierarchy,
         objective: Callable[[Terms, Any], Tensor],
         samples: int,
+        steps: int,
         compile: bool | str,
         precision: str,
     ):
@@ -51,15 +53,16 @@ class Step:
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.device = self.weights[0].device
         self.precision = _available(precision, self.device)
-        self.compiles = compile is True
-        self.records = self.compiles or (compile == "auto" and _ours(model, objective))
+        auto = compile == "auto" and _ours(model, objective)
+        self.compiles = compile is True or (auto and steps >= COMPILE_FROM and self.device.type == "cpu")
+        self.records = self.compiles or (auto and steps >= RECORD_FROM)
         self.recorded: dict[torch.Size, Callable[[Tensor, float], Gradients]] = {}
 
-    def __call__(self, x: Tensor, beta: float, count: int, to_go: int) -> Gradients:
-        """x: (B, *event), this process's part of a batch of `count`. to_go: steps of this size left, 0 for few."""
+    def __call__(self, x: Tensor, beta: float, count: int, whole: bool = True) -> Gradients:
+        """x: (B, *event), this process's part of a batch of `count`; whole: not the rest at the end of an epoch."""
         if x.shape in self.recorded:
             return self.recorded[x.shape](x, beta)
-        if self.records and to_go >= (1 if self.compiles else RECORD_FROM):
+        if self.records and whole:
             try:
                 self.recorded[x.shape] = self._record(x, count)
                 return self.recorded[x.shape](x, beta)

@@ -68,9 +68,10 @@ def fit(
     device: "auto" takes a GPU where there is one; else "cpu", "cuda", "cuda:1", "mps".
     precision: of matrix products: "float32", which "auto" is too; "tf32", on NVIDIA GPUs; "bfloat16", for the networks,
         never for the densities. The latter two are faster on a GPU and blur the gradients; look whether your NLL minds.
-    compile: "auto" records a long training's step and replays it, on a GPU as a CUDA graph: the same numbers, sooner.
-        True also compiles it, which costs half a minute and needs a C++ compiler; the numbers agree to rounding. False
-        runs each step as it stands, to be looked at with a debugger. See `vaelib.steps`.
+    compile: "auto" records the step of a training of 500 steps or more and replays it, on a GPU as a CUDA graph: the
+        same numbers, sooner. From 20,000 steps on, on a CPU, it also compiles it: the numbers then agree to rounding.
+        True compiles in any case, which costs up to half a minute and needs a C++ compiler. False runs each step as it
+        stands, to be looked at with a debugger. See `vaelib.steps`.
     folder: where to keep the training after each epoch, see `vaelib.runs`; made where it is missing, and locked.
     resume: continue what lies in `folder`, with the same data and arguments, as if it had never stopped. `epochs`
         counts from the very beginning, and may be raised. Where nothing lies there, the training starts.
@@ -115,7 +116,8 @@ def fit(
         if (len(x_train) - 1) % batch_size == 0 and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
             raise ValueError(f"{len(x_train)} examples leave a last batch of one: expected two or more to normalise by")
         model.to(target)
-        step = steps.Step(model, objective, samples, compile, precision)
+        total = epochs * math.ceil(len(x_train) / batch_size)
+        step = steps.Step(model, objective, samples, total, compile, precision)
         training = _Training(step, transform, _schedule(lr), _schedule(beta))
         same = {"examples": len(x_train), "batch_size": batch_size, "samples": samples, "seed": seed}
         run = None if kept is None else Run(kept, model, training.optimizer, history, same, resume, tensorboard)
@@ -126,7 +128,7 @@ def fit(
         for epoch in bar:
             before = {name: value.clone() for name, value in model.state_dict().items()}
             try:
-                history.train.append(training.epoch(x_train, epoch, epochs, batch_size))
+                history.train.append(training.epoch(x_train, epoch, batch_size))
                 history.lr.append(training.lr)
                 history.beta.append(training.beta)
                 if x_valid is not None:
@@ -163,7 +165,7 @@ class _Training:
         self.optimizer = torch.optim.Adam(step.weights, lr=0.0, fused=True)
         self.lr = self.beta = math.nan
 
-    def epoch(self, data: Tensor, epoch: int, epochs: int, batch_size: int) -> Summary:
+    def epoch(self, data: Tensor, epoch: int, batch_size: int) -> Summary:
         """One pass over the data in a new order; raises FloatingPointError where a loss is not finite."""
         model, device = self.step.model.train(), self.step.device
         batches = torch.randperm(len(data), device=data.device).split(batch_size)
@@ -179,8 +181,8 @@ class _Training:
             x = _taken(data, index, device)
             if self.transform is not None:
                 x = self.transform(x)
-            to_go = (epochs - epoch) * len(batches) - number if len(index) == len(batches[0]) else 0
-            gradients = self.step(x[distributed.part(len(x))], self.beta, len(x), to_go)
+            mine = x[distributed.part(len(x))]
+            gradients = self.step(mine, self.beta, len(x), whole=len(x) == len(batches[0]))
             distributed.sum_over_processes(gradients.weights)
             for weight, gradient in zip(self.step.weights, gradients.weights, strict=True):
                 weight.grad = gradient
