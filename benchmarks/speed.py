@@ -1,19 +1,23 @@
-"""How fast `vaelib.fit` trains on this machine's CPU, next to loops written by hand.
+"""How fast `vaelib.fit` trains on this machine, next to other libraries, loops written by hand and the floor.
 
-    python benchmarks/speed.py                 one and two threads; writes benchmarks/results/speed.md
+    python benchmarks/speed.py                 one and two threads, each in its own process; writes results/speed.md
     python benchmarks/speed.py --threads 1     one thread, prints JSON
+
+Pyro, NumPyro and pythae take part where they are installed: pip install --no-deps -r benchmarks/requirements.txt, into
+any folder on PYTHONPATH. (Without --no-deps they may bring along another torch.)
 
 Workloads: W1 is the one-layer network of Burda et al. (2016), 784-200-200-50 and its mirror image; W2 their two-layer
 one, z_1 of 100 and z_2 of 50 latents. float32, batches of 128, Adam 1e-3, binarised anew in every step.
 
 Contenders take turns, one epoch each, many times over; what counts is the ratio of medians, as other work on a machine
-slows all of them alike. `fit` is called as a user calls it; the epoch that is timed is its second, so that looking
-through the data at the start is left out. The floor is the matrix products of a step alone, forwards and backwards.
+slows all of them alike. The epochs of vaelib are those of `fit`, without its first look through the data. The floor is
+the matrix products of a step alone, forwards and backwards. One thread means one core, for all contenders.
 """
 
 import argparse
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import statistics
@@ -24,15 +28,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 IMAGES, BATCH = 6400, 128
-RESULTS = Path(__file__).parent / "results" / "speed.md"
+RESULTS = Path(__file__).parent / "results"
+COMPILED = "vaelib.fit, compile=True"
+PEERS = ("NumPyro, jitted epoch", "Pyro", "pythae")
+Epoch = Callable[[], tuple[float, float]]  # seconds and mean loss of one more epoch
 
 
-def measure(rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Seconds per epoch of each contender on each workload, one entry per round."""
+def measure(rounds: int, quick: bool) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """Seconds and losses of each contender's epochs on each workload. quick: without peers and compilation."""
+    import peers
     import torch
     from torch.nn import functional
 
     import vaelib as vl
+    from vaelib import steps, train
 
     images = vl.load("mnist").train.images[:IMAGES]
 
@@ -40,14 +49,14 @@ def measure(rounds: int) -> dict[str, dict[str, list[float]]]:
         torch.manual_seed(0)
         return vl.MHVAE.mlp((1, 28, 28), (50,) if levels == 1 else (100, 50), ((200, 200), (100, 100))[:levels])
 
-    def by_hand(levels: int, fused: bool) -> Callable[[], float]:
+    def by_hand(levels: int, fused: bool) -> Epoch:
         """A loop over the same layers with no distributions, checks or records."""
         model = build(levels)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, **({"fused": True} if fused else {}))
         flat = images.flatten(1)
 
-        def epoch() -> float:
-            start = time.perf_counter()
+        def epoch() -> tuple[float, float]:
+            start, total = time.perf_counter(), torch.zeros(())
             for index in torch.randperm(IMAGES).split(BATCH):
                 x = torch.bernoulli(flat[index])
                 h, latents, loss = x, [], 0.0
@@ -71,27 +80,29 @@ def measure(rounds: int) -> dict[str, dict[str, list[float]]]:
                 optimizer.zero_grad()
                 (loss / len(x)).backward()
                 optimizer.step()
-            return time.perf_counter() - start
+                total += loss.detach()
+            return time.perf_counter() - start, total.item() / IMAGES
 
         return epoch
 
-    def by_fit(levels: int) -> Callable[[], float]:
-        model = build(levels)
+    def by_fit(levels: int, compile: bool | str) -> Epoch:
+        step = steps.Step(build(levels), vl.elbo, 1, steps.RECORD_FROM, compile, "auto")
+        training = train._Training(step, torch.bernoulli, lambda _: 1e-3, lambda _: 1.0)
 
-        def epoch() -> float:
-            options = {"transform": torch.bernoulli, "epochs": 2, "batch_size": BATCH, "progress": False}
-            seconds = vl.fit(model, images, device="cpu", **options).seconds
-            return seconds[1] - seconds[0]
+        def epoch() -> tuple[float, float]:
+            start = time.perf_counter()
+            loss = -training.epoch(images, 0, BATCH).elbo
+            return time.perf_counter() - start, loss
 
         return epoch
 
-    def floor(levels: int) -> Callable[[], float]:
+    def floor(levels: int) -> Epoch:
         """For each layer x W, and for its gradients g^T x and, but at the image, g W."""
         layers = [module for module in build(levels).modules() if isinstance(module, torch.nn.Linear)]
         shapes = [(layer.in_features, layer.out_features) for layer in layers]
         work = [(torch.randn(BATCH, a), torch.randn(a, b), torch.randn(BATCH, b)) for a, b in shapes]
 
-        def epoch() -> float:
+        def epoch() -> tuple[float, float]:
             start = time.perf_counter()
             for _ in range(IMAGES // BATCH):
                 for x, weight, gradient in work:
@@ -99,71 +110,218 @@ def measure(rounds: int) -> dict[str, dict[str, list[float]]]:
                     x.T @ gradient
                     if weight.shape[0] != 784:
                         gradient @ weight.T
-            return time.perf_counter() - start
+            return time.perf_counter() - start, math.nan
 
         return epoch
 
-    results: dict[str, dict[str, list[float]]] = {}
+    results: dict[str, dict[str, dict[str, list[float]]]] = {}
     for levels in (1, 2):
         contenders = {
             "bare loop": by_hand(levels, fused=False),
             "bare loop, fused Adam": by_hand(levels, fused=True),
-            "vaelib.fit": by_fit(levels),
+            "vaelib.fit": by_fit(levels, "auto"),
             "matrix products alone": floor(levels),
         }
-        times: dict[str, list[float]] = {name: [] for name in contenders}
+        if not quick:
+            contenders[COMPILED] = by_fit(levels, True)
+            others = {name: make(images.flatten(1), BATCH, levels) for name, make in peers.available().items()}
+            contenders |= {name: epoch for name, epoch in others.items() if epoch is not None}
+        record: dict[str, dict[str, list[float]]] = {name: {"seconds": [], "loss": []} for name in contenders}
         for turn in range(rounds + 1):
             for name, epoch in contenders.items():
-                seconds = epoch()
+                seconds, loss = epoch()
                 if turn:  # the first warms up
-                    times[name].append(seconds)
-        results[f"W{levels}"] = times
+                    record[name]["seconds"].append(seconds)
+                    record[name]["loss"].append(loss)
+        results[f"W{levels}"] = record
     return results
 
 
-def table(runs: dict[int, dict[str, dict[str, list[float]]]], rounds: int) -> str:
-    """Images per second relative to the bare loop, as Markdown."""
-    lines = ["| | " + " | ".join(f"{w}, {t} thread{'s' * (t > 1)}" for t in runs for w in runs[t]) + " |"]
-    lines.append("|---|" + "---:|" * sum(len(run) for run in runs.values()))
-    for name in next(iter(runs.values()))["W1"]:
-        row = []
-        for run in runs.values():
-            for times in run.values():
-                base = statistics.median(times["bare loop"])
-                ratios = sorted(base / seconds for seconds in times[name])
-                low, high = ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]
-                row.append(f"{base / statistics.median(times[name]):.2f} ({low:.2f} to {high:.2f})")
+def costs() -> dict[str, list[tuple[int, float]]]:
+    """Milliseconds per step of `vaelib.fit`, on one thread, against depth, width, batch size and samples."""
+    import torch
+
+    import vaelib as vl
+    from vaelib import steps, train
+
+    images = vl.load("mnist").train.images
+
+    def epochs(depth: int = 2, width: int = 100, batch: int = 128, samples: int = 1) -> Callable[[], float]:
+        torch.manual_seed(0)
+        model = vl.MHVAE.mlp((1, 28, 28), (20,) * depth, ((width,),) * depth)
+        step = steps.Step(model, vl.elbo, samples, steps.RECORD_FROM, "auto", "auto")
+        training = train._Training(step, torch.bernoulli, lambda _: 1e-3, lambda _: 1.0)
+
+        def epoch() -> float:
+            start = time.perf_counter()
+            training.epoch(images[: 10 * batch], 0, batch)
+            return (time.perf_counter() - start) / 10 * 1e3
+
+        return epoch
+
+    ranges = {
+        "depth": (1, 2, 3, 4, 6, 8),
+        "width": (50, 100, 200, 400, 800, 1600),
+        "batch": (16, 128, 256, 512, 768, 1024),
+        "samples": (1, 2, 4, 8, 16, 32),
+    }
+    results = {}
+    for name, values in ranges.items():
+        contenders = {value: epochs(**{name: value}) for value in values}
+        turns = [{value: epoch() for value, epoch in contenders.items()} for _ in range(9)][2:]
+        results[name] = [(value, statistics.median(turn[value] for turn in turns)) for value in values]
+    return results
+
+
+CHILD = """
+import sys, torch, vaelib as vl
+images = vl.load("mnist").train.images
+images = images.repeat(-(-int(sys.argv[2]) // len(images)), 1, 1, 1)[:int(sys.argv[2])].clone()
+def peak():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) / 1e3
+open("/proc/self/clear_refs", "w").write("5")  # the peak so far is forgotten
+before = peak()
+model = vl.VAE.mlp((1, 28, 28))
+if sys.argv[1] == "fit":
+    vl.fit(model, images, transform=torch.bernoulli, epochs=1, device="cpu", progress=False)
+else:
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for index in torch.randperm(len(images)).split(128):
+        loss = -vl.elbo(model(torch.bernoulli(images[index]), check=False)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+print(peak() - before)
+"""
+
+
+def in_a_process(*arguments: str) -> tuple[float, float]:
+    """Seconds of a whole process that trains, and the megabytes (1e6) that the training added to its peak memory."""
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", CHILD, *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    return time.perf_counter() - start, float(done.stdout)
+
+
+def ratios(record: dict[str, dict[str, list[float]]], name: str) -> tuple[float, float, float]:
+    """Images per second relative to the bare loop: the ratio of medians, and the middle half of the ratios."""
+    base = statistics.median(record["bare loop"]["seconds"])
+    each = sorted(base / seconds for seconds in record[name]["seconds"])
+    return base / statistics.median(record[name]["seconds"]), each[len(each) // 4], each[-1 - len(each) // 4]
+
+
+def table(runs: dict[int, dict[str, dict[str, dict[str, list[float]]]]]) -> str:
+    """Images per second relative to the bare loop, and the losses that were reached, as Markdown."""
+    columns = [(f"{w}, {t} thread{'s' * (t > 1)}", runs[t][w]) for t in runs for w in runs[t]]
+    lines = ["| | " + " | ".join(title for title, _ in columns) + " | -ELBO, " + " | -ELBO, ".join(runs[1]) + " |"]
+    lines.append("|---|" + "---:|" * (len(columns) + 2))
+    for name in dict.fromkeys([*runs[1]["W1"], COMPILED, *PEERS]):
+        row = [
+            "{:.2f} ({:.2f} to {:.2f})".format(*ratios(r, name)) if name in r else "not measured" for _, r in columns
+        ]
+        for record in runs[1].values():
+            loss = record[name]["loss"][-1] if name in record else math.nan
+            row.append("" if math.isnan(loss) else f"{loss:.1f}")
         lines.append(f"| {name} | " + " | ".join(row) + " |")
+    return "\n".join(lines)
+
+
+def draw(
+    runs: dict[int, dict[str, dict[str, dict[str, list[float]]]]], cost: dict[str, list[tuple[int, float]]]
+) -> str:
+    """speed.png and cost.png; the slopes of the latter as Markdown."""
+    import vaelib as vl
+
+    plt = vl.plots.plt
+    figure, axes = plt.subplots(1, 4, figsize=(12, 4.2), sharey=True, layout="constrained")
+    for axis, (w, t) in zip(axes, [(w, t) for t, run in runs.items() for w in run], strict=True):
+        names = sorted(runs[t][w], key=lambda name: ratios(runs[t][w], name)[0])
+        for place, name in enumerate(names):
+            middle, low, high = ratios(runs[t][w], name)
+            color = "#0072B2" if name.startswith("vaelib") else "#999999"
+            axis.bar(place, middle, color=color, yerr=[[max(0, middle - low)], [max(0, high - middle)]], capsize=3)
+        axis.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=8)
+        axis.axhline(1, color="black", linewidth=0.8)
+        axis.set_title(f"{w}, {t} thread{'s' * (t > 1)}")
+    axes[0].set_ylabel("images per second,\nrelative to the bare loop")
+    figure.savefig(RESULTS / "speed.png", dpi=110)
+    plt.close(figure)
+    figure, axes = plt.subplots(2, 2, figsize=(9, 7), layout="constrained")
+    lines = ["| | from | to | least-squares line | largest distance from it |", "|---|---:|---:|---|---:|"]
+    labels = {"depth": "depth T (levels)", "width": "width (units per hidden layer)"}
+    labels |= {"batch": "batch size (examples)", "samples": "samples per example, K"}
+    for axis, (name, points) in zip(axes.flat, cost.items(), strict=True):
+        at, ms = zip(*points, strict=True)
+        slope, fixed = statistics.linear_regression(at, ms)
+        off = max(abs(y - fixed - slope * x) for x, y in points) / max(ms)
+        axis.plot(at, [fixed + slope * x for x in at], color="#999999", label="least squares")
+        axis.plot(at, ms, "o", color="#0072B2", label="median of 7")
+        line = f"{fixed:.1f} ms + {slope:.3g} ms per unit"
+        axis.set(xlabel=labels[name], ylabel="ms per step", title=f"{name}: {line}", ylim=(0, None))
+        ends = f"{ms[0]:.1f} ms at {at[0]} | {ms[-1]:.1f} ms at {at[-1]}"
+        lines.append(f"| {name} | {ends} | {line} | {off:.0%} of the last |")
+    axes[0, 0].legend()
+    figure.savefig(RESULTS / "cost.png", dpi=110)
+    plt.close(figure)
+    return "\n".join(lines)
+
+
+def report(runs: dict[int, dict[str, dict[str, dict[str, list[float]]]]], rounds: int) -> str:
+    """All results as Markdown; measures costs, memory and the first step on the way."""
+    cost = json.loads(_child("--costs", threads=1))
+    memory = {how: in_a_process(how, "60000")[1] for how in ("bare", "fit")}
+    first = statistics.median(in_a_process("fit", "128")[0] for _ in range(5))
     version = importlib.metadata.version("torch").partition("+")[0]
     machine = f"{os.cpu_count()} cores of {platform.machine()}, Python {platform.python_version()}, torch {version}"
-    return "\n".join(
-        [
-            "# Speed on a CPU\n",
-            "Images per second relative to the bare loop in the same run: ratio of medians, and in brackets the middle",
-            f"half of {rounds} epochs of {IMAGES:,} images.\n",
-            *lines,
-            f"\nMachine: {machine}. Command: `python benchmarks/speed.py`.\n",
-            "Pyro, NumPyro, JAX, pythae and a GPU: not measured.\n",
-        ]
-    )
+    slopes = draw(runs, cost)
+    return f"""# Speed on a CPU
+
+Images per second relative to the bare loop in the same run: ratio of medians, and in brackets the middle half of
+{rounds} epochs of {IMAGES:,} images. The last columns are the losses of each contender's last epoch, in nats per image,
+on one thread: who trains the same model sees the same.
+
+{table(runs)}
+
+![Bars of the first table: images per second of each contender relative to the bare loop](speed.png)
+
+Peak memory that one epoch over 60,000 images adds: {memory["fit"]:.0f} MB by `vaelib.fit`, {memory["bare"]:.0f} MB by
+a bare loop. From the start of a process to the end of its first step by `vaelib.fit`: {first:.1f} s (median of 5).
+
+Cost of a step by `vaelib.fit` on one thread, where one quantity is changed at a time (otherwise depth 2, width 100,
+batch 128, one sample) and the values take turns. All four should be linear, beyond a fixed part.
+
+{slopes}
+
+![Milliseconds per step against depth, width, batch size and samples, with straight lines fitted](cost.png)
+
+Machine: {machine}. Command: `python benchmarks/speed.py`.
+"""
+
+
+def _child(*arguments: str, threads: int) -> str:
+    """What this program prints in a process of its own: OpenMP reads its variables once."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, __file__, *arguments]
+    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--threads", type=int, help="measure with so many threads and print JSON")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--quick", action="store_true", help="without peers and compilation")
+    parser.add_argument("--costs", action="store_true", help="measure the costs of a step alone and print JSON")
     arguments = parser.parse_args()
-    if arguments.threads:
-        print(json.dumps(measure(arguments.rounds)))
-        return
-    runs = {}
-    for threads in (1, 2):  # a process each: OpenMP reads its variables once
-        command = [sys.executable, __file__, "--threads", str(threads), "--rounds", str(arguments.rounds)]
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-        runs[threads] = json.loads(done.stdout)
-    RESULTS.write_text(table(runs, arguments.rounds))
-    print(RESULTS.read_text())
+    if (arguments.threads == 1 or arguments.costs) and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])  # NumPyro does not heed OMP_NUM_THREADS
+    if arguments.costs:
+        print(json.dumps(costs()))
+    elif arguments.threads:
+        print(json.dumps(measure(arguments.rounds, arguments.quick)))
+    else:
+        options = ["--rounds", str(arguments.rounds), *["--quick"] * arguments.quick]
+        runs = {threads: json.loads(_child("--threads", str(threads), *options, threads=threads)) for threads in (1, 2)}
+        (RESULTS / "speed.md").write_text(report(runs, arguments.rounds))
+        print((RESULTS / "speed.md").read_text())
 
 
 if __name__ == "__main__":
