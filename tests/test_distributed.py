@@ -57,9 +57,21 @@ def finish(children: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
     return [(child.returncode, *output) for child, output in zip(children, outputs, strict=True)]
 
 
-@pytest.mark.parametrize("family", ["MHVAE", "HVAE"])
-def test_two_processes_give_what_one_gives(family, tmp_path):
-    code = SETUP.format(family=family, progress=True) + TRAIN
+RECORDED = """
+from vaelib import steps
+steps.RECORD_FROM = 1
+steps.Step.plain_before, steps.Step.plain = steps.Step.plain, lambda self, *a: calls.append(1) or self.plain_before(*a)
+calls = []
+"""
+
+
+@pytest.mark.parametrize(
+    ("family", "extra"), [("MHVAE", ""), ("HVAE", ""), ("MHVAE", RECORDED)], ids=["MHVAE", "HVAE", "recorded"]
+)
+def test_two_processes_give_what_one_gives(family, extra, tmp_path):
+    code = SETUP.format(family=family, progress=True) + extra + TRAIN
+    if extra:
+        code += "assert len(calls) == 1 + 3, calls  # to record it, and for the last batch of each epoch"
     runs = {n: finish(start(code, n, tmp_path / str(n))) for n in (1, 2)}
     for n, ended in runs.items():
         assert [status for status, *_ in ended] == [0] * n, ended

@@ -94,7 +94,13 @@ def test_short_trainings_and_code_of_another_origin_are_not_recorded(monkeypatch
     class Loud(nn.Tanh):
         """A module that does more than call tensor operations."""
 
+    def hooked():
+        model = chain()
+        model.decoders[0].register_forward_hook(lambda *args: None)
+        return model
+
     trained(lambda: chain(activation=Loud), "auto")
+    trained(hooked, "auto")
     trained(chain, "auto", objective=lambda terms, beta: vl.elbo(terms, beta))
     trained(chain, False)
     monkeypatch.setattr(steps, "RECORD_FROM", 1000)

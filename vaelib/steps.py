@@ -36,8 +36,8 @@ class Step:
     """Gradients of the loss, minus the objective's mean over a batch, for the model's weights; see `fit` for the names.
 
     steps: of the whole training. compile: "auto" records, and on a CPU compiles, what is long enough and consists of
-    modules and objectives of torch and this library: code of another origin may do more than call tensor operations,
-    and what it does besides would not be repeated. True records and compiles in any case, False never.
+    modules and objectives of torch and this library, without hooks: code of another origin may do more than call tensor
+    operations, and what it does besides would not be repeated. True records and compiles in any case, False never.
     """
 
     def __init__(
@@ -181,6 +181,9 @@ def _available(precision: str, device: torch.device) -> str:
 
 def _ours(model: nn.Module, objective: Callable[[Terms, Any], Tensor]) -> bool:
     parts = [getattr(objective, "func", objective), *map(type, model.modules())]
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    if any(getattr(module, name) for module in model.modules() for name in hooks):
+        return False
     return all(part.__module__.partition(".")[0] in ("torch", __package__) for part in parts)
 
 
