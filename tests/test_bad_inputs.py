@@ -12,6 +12,7 @@ from torch.utils.data import IterableDataset, TensorDataset
 
 import vaelib as vl
 from vaelib import diagnostics, nets, sandwich
+from vaelib import steps as training_steps
 from vaelib.exact import LinearGaussian, LinearGaussianChain, grid, ppca
 from vaelib.models import LIKELIHOODS
 
@@ -339,8 +340,8 @@ class Stream(IterableDataset):
 def steps(monkeypatch):
     """Counts the optimiser's steps."""
     taken = []
-    step = torch.optim.Adam.step
-    monkeypatch.setattr(torch.optim.Adam, "step", lambda self, *args: (taken.append(1), step(self, *args))[1])
+    step = training_steps.Adam.step
+    monkeypatch.setattr(training_steps.Adam, "step", lambda self, *args: (taken.append(1), step(self, *args))[1])
     return taken
 
 
@@ -368,6 +369,8 @@ FIT = [
     ({"transform": lambda data: data[:, :, :2]}, "takes 16 numbers per example"),
     ({"transform": torch.bernoulli, "train": x() + 1.5}, r"train has values outside \[0, 1\] \(min 1.5, max 1.5\)"),
     ({"transform": torch.bernoulli, "valid": x() - 0.5}, r"valid has values outside \[0, 1\] \(min -0.5, max -0.5\)"),
+    ({"transform": vl.binarise, "train": x() + 1.5}, r"train has values outside \[0, 1\] \(min 1.5, max 1.5\)"),
+    ({"transform": vl.binarise, "valid": with_one(math.nan)}, "NaN: dynamic binarisation needs"),
     ({"train": Stream()}, "data of type Stream: expected a tensor, a numpy array or a map-style Dataset"),
     ({"train": TensorDataset(x().byte())}, "torch.uint8: expected floating-point .divide 8-bit images by 255"),
     ({"train": np.zeros((3, *EVENT), dtype=np.int64)}, "torch.int64: expected floating-point"),

@@ -185,6 +185,56 @@ def test_what_one_user_changes_another_does_not_get():
     assert data.load("omniglot").test.images.max() == 1
 
 
+def ink(x: torch.Tensor, monkeypatch) -> torch.Tensor:
+    """How many of all 65,536 equally likely draws give ink, for each probability in x: (N,)."""
+
+    def every_word(words, *bounds):
+        words.view(torch.int16).copy_(torch.arange(-32_768, 32_768))
+        return words
+
+    monkeypatch.setattr(torch.Tensor, "random_", every_word)
+    return torch.stack([data.binarise(value.expand(65_536)).sum() for value in x])
+
+
+def test_binarise_gives_ink_with_the_probability_of_the_grey_level(monkeypatch):
+    """Exactly, by going through all draws: the probability is rounded to the next multiple of 2^-16."""
+    greys = torch.arange(256) / 255
+    assert torch.equal(ink(greys, monkeypatch), (greys.double() * 65_536).round().float())
+    tiny = torch.tensor([2.0**-17, 1.5 * 2.0**-17, 2.0**-16, 1 - 2.0**-16])
+    assert torch.equal(ink(tiny, monkeypatch), torch.tensor([0.0, 1.0, 1.0, 65_535.0]))
+
+
+def test_binarise_draws_anew_and_apart_for_each_pixel():
+    torch.manual_seed(0)
+    x = torch.full((4000, 3, 7), 0.3)  # 84,000 pixels
+    first, second = data.binarise(x), data.binarise(x)
+    assert first.shape == x.shape
+    assert first.dtype == x.dtype
+    assert set(first.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(x, torch.full_like(x, 0.3))
+    n, flat = x.numel(), first.flatten()
+    deviation = (n * 0.3 * 0.7) ** 0.5
+    assert abs(first.sum() - 0.3 * n) < 4 * deviation
+    # Two pixels that do not know of each other are both ink in 9 of 100 cases: neighbours, also of one word of 64 bits.
+    for other in (second.flatten(), *(flat.roll(shift) for shift in (1, 2, 3, 4))):
+        assert abs((flat * other).sum() - 0.09 * n) < 5 * (n * 0.09 * 0.91) ** 0.5
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 5])
+def test_binarise_takes_any_number_of_pixels(size):
+    assert torch.equal(data.binarise(torch.ones(size)), torch.ones(size))
+    assert torch.equal(data.binarise(torch.zeros(size)), torch.zeros(size))
+    assert torch.equal(data.binarise(torch.ones(size, dtype=torch.float64)), torch.ones(size, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("bad", [1.001, -0.001, float("nan"), float("inf")])
+def test_binarise_refuses_what_is_no_probability(bad):
+    x = torch.full((3, 4), 0.5)
+    x[1, 2] = bad
+    with pytest.raises(ValueError, match=r"outside \[0, 1\] or NaN: .*divide 8-bit images by 255"):
+        data.binarise(x)
+
+
 def test_unknown_name_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"no dataset called 'minst'.*binarized_mnist, cave, mnist, omniglot$"):
         data.load("minst")

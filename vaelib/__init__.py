@@ -36,7 +36,7 @@ from .conditionals import (
     Gaussian,
     StandardNormal,
 )
-from .data import Dataset, Split, load
+from .data import Dataset, Split, binarise, load
 from .evaluate import NLL, nll
 from .hierarchy import Hierarchy
 from .models import HVAE, MHVAE, VAE, Ladder
@@ -64,6 +64,7 @@ __all__ = [
     "Split",
     "StandardNormal",
     "Terms",
+    "binarise",
     "cave",
     "cosine",
     "diagnostics",

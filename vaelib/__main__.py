@@ -104,7 +104,7 @@ class Config:
     @property
     def transform(self) -> Callable[..., Any] | None:
         """Grey levels become binary anew in every batch for a Bernoulli likelihood, and stay grey for the others."""
-        return torch.bernoulli if self.likelihood == "bernoulli" and self.data != "binarized_mnist" else None
+        return vl.binarise if self.likelihood == "bernoulli" and self.data != "binarized_mnist" else None
 
 
 def _numbers(text: str) -> list[int]:
@@ -215,7 +215,7 @@ def evaluate(
     config = Config.read(run / "run.json")
     model = vl.load_model(run / "best.safetensors").to(device_named(device))
     x = vl.load(config.data).test.images[:images]
-    if config.transform is torch.bernoulli:
+    if config.transform is not None:
         x = torch.bernoulli(x, generator=torch.Generator().manual_seed(seed))
     result = vl.nll(model, x, samples=samples, seed=seed)
     line = {"nll": result.mean, "stderr": result.stderr, "bits_per_dim": result.bits_per_dim, "samples": samples}

@@ -63,6 +63,7 @@ class History:
 class Run:
     """The folder of one training; `keep` after each epoch. Under torchrun the first process alone writes.
 
+    optimizer: what it holds, a list with one tensor per weight for each of its names; restored in place.
     same: what must agree for a training to be continued. Raises ValueError where the folder holds a training and
     `resume` is False, or one that does not agree.
     """
@@ -71,7 +72,7 @@ class Run:
         self,
         folder: Path,
         model: Hierarchy,
-        optimizer: torch.optim.Optimizer,
+        optimizer: dict[str, list[Tensor]],
         history: History,
         same: dict[str, Any],
         resume: bool,
@@ -105,8 +106,7 @@ class Run:
         if curve[-1] == max(curve):
             checkpoint.save(self.model, self.folder / "best.safetensors")
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
+        tensors |= self._moments
         tensors["random.cpu"] = torch.get_rng_state()
         if self._device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self._device)
@@ -123,18 +123,19 @@ class Run:
             self.model.load_state_dict(_below("model.", tensors))
         except RuntimeError as error:
             raise ValueError(f"{self.last} is of a training of another model: {error}") from error
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in _below("optimizer.", tensors).items():
-            index, _, key = name.partition(".")
-            state.setdefault(int(index), {})[key] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        for name, value in self._moments.items():
+            value.copy_(tensors[name])
         torch.set_rng_state(tensors["random.cpu"])
         if "random.cuda" in tensors and self._device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"], self._device)
         for name in ("train", "valid"):
             info["history"][name] = [Summary(e, r, tuple(rates)) for e, r, rates in info["history"][name]]
         vars(self.history).update(info["history"], interrupted=False)
+
+    @property
+    def _moments(self) -> dict[str, Tensor]:
+        """What the optimiser holds, by its name in the file."""
+        return {f"optimizer.{i}.{key}": value for key, of in self.optimizer.items() for i, value in enumerate(of)}
 
     @property
     def _device(self) -> torch.device:

@@ -1,19 +1,23 @@
-"""The gradient of one training step: run as it stands, recorded and replayed, or compiled.
+"""One training step, forward, backward and Adam: run as it stands, recorded and replayed, or compiled.
 
 A small network spends a good part of each step on bookkeeping: distributions are made, autograd draws up its graph,
 walks back through it and throws it away. All of this is the same in every step. So it is done once more, slowly, while
-every tensor operation of the forward and the backward pass is written down; from then on only these are called, one
-after the other. They are the operations of the plain step on the same numbers, so on a CPU the weights are the same,
-bit for bit. On a GPU the record is captured as a CUDA graph. `torch.compile` makes a faster program of it, on either.
+every tensor operation is written down, that of the weights too; from then on only these are called, one after the
+other. They are the operations of the plain step on the same numbers, so on a CPU the weights are the same, bit for bit.
+On a GPU the record is captured as a CUDA graph. PyTorch's compiler makes a faster program of it, on either.
 """
 
+import math
 import sys
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from . import distributed
 from .bounds import Terms, dreg
@@ -32,8 +36,58 @@ class Gradients(NamedTuple):
     weights: list[Tensor]
 
 
+class Adam:
+    """Kingma & Ba 2015 (arXiv 1412.6980), algorithm 1, with its own beta_1, beta_2 and epsilon.
+
+    state: as `torch.optim.Adam` would hold it, one tensor per weight for each name, but one `step` for all.
+    """
+
+    BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+
+    def __init__(self, weights: list[Tensor]):
+        self.weights = weights
+        self.state = {
+            "step": [torch.zeros((), device=weights[0].device)],
+            "exp_avg": [torch.zeros_like(weight) for weight in weights],
+            "exp_avg_sq": [torch.zeros_like(weight) for weight in weights],
+        }
+
+    @torch.no_grad()
+    def step(self, gradients: list[Tensor], lr: Tensor) -> None:
+        """PyTorch's fused function: the weights of `torch.optim.Adam`, bit for bit, without its bookkeeping."""
+        self.state["step"][0] += 1
+        torch._fused_adam_(
+            self.weights,
+            gradients,
+            self.state["exp_avg"],
+            self.state["exp_avg_sq"],
+            [],
+            self.state["step"] * len(self.weights),
+            lr=lr,
+            beta1=self.BETA_1,
+            beta2=self.BETA_2,
+            weight_decay=0.0,
+            eps=self.EPSILON,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    @torch.no_grad()
+    def written_out(self, gradients: list[Tensor], lr: Tensor) -> None:
+        """The same to rounding, for a compiler, which fuses it with what makes the gradients."""
+        self.state["step"][0] += 1
+        t = self.state["step"][0].double()  # in float32 1 - 0.999^t would lose four digits
+        size = lr / (1 - torch.exp(t * math.log(self.BETA_1)))
+        width = (1 - torch.exp(t * math.log(self.BETA_2))).rsqrt()
+        moments = zip(self.state["exp_avg"], self.state["exp_avg_sq"], strict=True)
+        for weight, gradient, (m, v) in zip(self.weights, gradients, moments, strict=True):
+            m.mul_(self.BETA_1).add_(gradient, alpha=1 - self.BETA_1)
+            v.mul_(self.BETA_2).addcmul_(gradient, gradient, value=1 - self.BETA_2)
+            weight -= size.to(weight.dtype) * m / (v.sqrt() * width.to(weight.dtype) + self.EPSILON)
+
+
 class Step:
-    """Gradients of the loss, minus the objective's mean over a batch, for the model's weights; see `fit` for the names.
+    """Steps of Adam on the loss, minus the objective's mean over a batch; see `fit` for the names.
 
     steps: of the whole training. compile: "auto" records, and on a CPU compiles, what is long enough and consists of
     modules and objectives of torch and this library, without hooks: code of another origin may do more than call tensor
@@ -50,56 +104,88 @@ class Step:
         precision: str,
     ):
         self.model, self.objective, self.samples = model, objective, samples
-        self.weights = [weight for weight in model.parameters() if weight.requires_grad]
+        self.weights: list[Tensor] = [weight for weight in model.parameters() if weight.requires_grad]
+        self.adam = Adam(self.weights)
         self.device = self.weights[0].device
         self.precision = _available(precision, self.device)
         auto = compile == "auto" and _ours(model, objective)
         self.compiles = compile is True or (auto and steps >= COMPILE_FROM and self.device.type == "cpu")
         self.records = self.compiles or (auto and steps >= RECORD_FROM)
-        self.recorded: dict[torch.Size, Callable[[Tensor, float], Gradients]] = {}
+        self.recorded: dict[tuple[Any, ...], Callable[[Tensor], tuple[Tensor, ...]]] = {}
+        # What a record is given as tensors. Adam takes lr in float32 from a GPU; from the host it may be as precise as
+        # Python's numbers.
+        on_gpu = self.device.type == "cuda"
+        self.lr = torch.zeros(
+            (), dtype=torch.float32 if on_gpu else torch.float64, device=self.device if on_gpu else "cpu"
+        )
+        self.beta = torch.zeros((), dtype=self.weights[0].dtype, device=self.device)
 
-    def __call__(self, x: Tensor, beta: float, count: int, whole: bool = True) -> Gradients:
-        """x: (B, *event), this process's part of a batch of `count`; whole: not the rest at the end of an epoch."""
-        if x.shape in self.recorded:
-            return self.recorded[x.shape](x, beta)
-        if self.records and whole:
+    def __call__(self, x: Tensor, lr: float, beta: float, count: int, whole: bool = True) -> tuple[Tensor, Tensor]:
+        """One step; the loss, (), and the `totals` before it, of this process's examples.
+
+        x: (B, *event), this process's part of a batch of `count`. whole: not the rest at the end of an epoch.
+        """
+        self.lr.fill_(lr)
+        layout = (x.shape, x.stride(), x.dtype)  # what a compiled program takes for granted
+        if self.records and whole and layout not in self.recorded:
             try:
-                self.recorded[x.shape] = self._record(x, count)
-                return self.recorded[x.shape](x, beta)
+                self.recorded[layout] = self._record(x, count)
             except Exception as error:
                 _say("this step cannot be recorded", error, "it is run as it stands")
                 self.records = False
-        return self.plain(x, beta, count)
+        if layout in self.recorded:
+            self.beta.fill_(beta)
+            loss, totals, *gradients = self.recorded[layout](x)
+        else:
+            loss, totals, gradients = self.gradients(x, beta, count)
+        if gradients:
+            distributed.sum_over_processes(gradients)
+            self.adam.step(gradients, self.lr)
+        return loss, totals
 
-    def plain(self, x: Tensor, beta: float | Tensor, count: int) -> Gradients:
-        """Forward and backward, as PyTorch runs them."""
+    def gradients(self, x: Tensor, beta: float | Tensor, count: int) -> Gradients:
+        """Forward and backward, as PyTorch runs them; the weights stay as they are."""
         with _computing(self.precision, self.device), distributed.noise_of(count):
             terms = self.model(x, self.samples, check=False, path=self.objective is dreg)
             loss = -self.objective(terms, beta).sum() / count
         weights = torch.autograd.grad(loss, self.weights, materialize_grads=True)
         return Gradients(loss.detach(), totals(terms), list(weights))
 
-    def _record(self, x: Tensor, count: int) -> Callable[[Tensor, float], Gradients]:
+    def _record(self, x: Tensor, count: int) -> Callable[[Tensor], tuple[Tensor, ...]]:
+        """The step as a function of x that returns loss and totals; of several processes, gradients instead of Adam."""
         from torch.fx.experimental.proxy_tensor import make_fx  # takes a while, and not every training records
 
-        scale = torch.ones((), dtype=x.dtype, device=x.device)
+        changed = [*self.weights, *chain(*self.adam.state.values())]
+        inputs = [x, self.lr, self.beta, *changed]
 
-        def step(x: Tensor, beta: Tensor) -> Gradients:
-            with torch.enable_grad():
-                return self.plain(x, beta, count)
+        def recorded(update: Callable[[list[Tensor], Tensor], None]) -> GraphModule:
+            def step(x: Tensor, lr: Tensor, beta: Tensor, *changed: Tensor) -> tuple[Tensor, ...]:
+                with torch.enable_grad():
+                    loss, totals, gradients = self.gradients(x, beta, count)
+                if distributed.world() > 1:
+                    return loss, totals, *gradients
+                update(gradients, lr)
+                return loss, totals
 
-        with _rehearsal(self.model, self.device), torch.no_grad():
-            program: Callable[[Tensor, Tensor], Gradients] = make_fx(step)(x, scale)
+            program = make_fx(step)(*inputs)
             program.graph.eliminate_dead_code()  # log-densities that no bound asked for
             program.recompile()
+            return program
+
+        with _rehearsal([*changed, *self.model.buffers()], self.device), torch.no_grad():
+            program: Callable[..., tuple[Tensor, ...]] | None = None
             if self.compiles:
-                program = _compiled(program, x, scale)
+                try:
+                    program = _compiled(recorded(self.adam.written_out), inputs)
+                except Exception as error:  # above all where no compiler is installed
+                    _say("this step cannot be compiled", error, "it is replayed as recorded")
+            program = program or recorded(self.adam.step)
             if self.device.type == "cuda":
-                program = _captured(program, x, scale)
+                return _captured(program, inputs)
 
         @torch.no_grad()
-        def replay(x: Tensor, beta: float) -> Gradients:
-            return program(x, scale.fill_(beta))
+        def replay(x: Tensor) -> tuple[Tensor, ...]:
+            return program(x, *inputs[1:])
 
         return replay
 
@@ -109,33 +195,37 @@ def totals(terms: Terms) -> Tensor:
     return torch.cat([terms.log_px.detach().mean(0).sum()[None], terms.rates.detach().mean(1).sum(-1)])
 
 
-def _compiled(program: Callable[..., Gradients], x: Tensor, scale: Tensor) -> Callable[..., Gradients]:
-    # The random numbers of the plain step, not a stream of the compiler's own.
-    faster = torch.compile(program, fullgraph=True, dynamic=False, options={"fallback_random": True})
-    try:
-        faster(x, scale)
-    except Exception as error:  # above all where no compiler is installed
-        _say("this step cannot be compiled", error, "it is replayed as recorded")
-        return program
+def _compiled(program: GraphModule, inputs: list[Tensor]) -> Callable[..., tuple[Tensor, ...]]:
+    # The random numbers of the plain step, not a stream of the compiler's own. On a CPU the calls are made from C++.
+    # `recorded` is kept by size, which need not be asserted in each step.
+    options = {"fallback_random": True, "size_asserts": False, "cpp_wrapper": inputs[0].device.type == "cpu"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the compiler's, of PyTorch's own use of itself
+        from torch._inductor import standalone_compile  # as torch.compile, without its guards in each step
+
+        faster = standalone_compile(
+            program, list(inputs), dynamic_shapes="from_example_inputs", options={"config_patches": options}
+        )
+        faster(*inputs)
     return faster
 
 
-def _captured(program: Callable[..., Gradients], x: Tensor, scale: Tensor) -> Callable[..., Gradients]:
+def _captured(program: Callable[..., tuple[Tensor, ...]], inputs: list[Tensor]) -> Callable[..., tuple[Tensor, ...]]:
     """The program as a CUDA graph: one launch per step. Its results are overwritten by the next step's."""
-    static_x, static_scale = x.clone(), scale.clone()
+    x, *others = inputs
+    x = x.clone()
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(3):  # libraries set themselves up on first calls, which must not be captured
-            program(static_x, static_scale)
+            program(x, *others)
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        results = program(static_x, static_scale)
+        results = program(x, *others)
 
-    def replay(x: Tensor, scale: Tensor) -> Gradients:
-        static_x.copy_(x)
-        static_scale.copy_(scale)
+    def replay(batch: Tensor) -> tuple[Tensor, ...]:
+        x.copy_(batch)
         graph.replay()
         return results
 
@@ -143,13 +233,16 @@ def _captured(program: Callable[..., Gradients], x: Tensor, scale: Tensor) -> Ca
 
 
 @contextmanager
-def _rehearsal(model: nn.Module, device: torch.device) -> Generator[None]:
-    """What runs in this block leaves random numbers and buffers, such as running means, as they were."""
-    before = [buffer.clone() for buffer in model.buffers()]
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        yield
-    for buffer, value in zip(model.buffers(), before, strict=True):
-        buffer.copy_(value)
+def _rehearsal(tensors: list[Tensor], device: torch.device) -> Generator[None]:
+    """What runs in this block leaves random numbers and these tensors as they were."""
+    before = [tensor.detach().clone() for tensor in tensors]
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+    finally:
+        with torch.no_grad():
+            for tensor, value in zip(tensors, before, strict=True):
+                tensor.copy_(value)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 >>> import vaelib as vl
 >>> images = torch.full((64, 1, 4, 4), 0.5)  # grey levels, binarised anew in each step
 >>> model = vl.VAE.mlp((1, 4, 4), latent=2, hidden=(8,))
->>> history = fit(model, images, transform=torch.bernoulli, epochs=2, beta=vl.warmup(2), device="cpu", progress=False)
+>>> history = fit(model, images, transform=vl.binarise, epochs=2, beta=vl.warmup(2), device="cpu", progress=False)
 >>> len(history.train), history.beta[-1] <= 1
 (2, True)
 """
@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tqdm import tqdm
 
 from . import distributed, steps
 from .bounds import Terms, elbo
+from .data import SCALE, binarise, in_unit_interval
 from .hierarchy import Hierarchy
 from .inputs import as_images, is_number, whole
 from .runs import History, Run, Summary, locked
@@ -57,7 +59,7 @@ def fit(
     Parameters
     ----------
     train, valid: images (N, *event), as a tensor, an array or a `torch.utils.data.Dataset`.
-    transform: applied to every batch anew, e.g. `torch.bernoulli` for dynamic binarisation (a pixel is a probability).
+    transform: applied to every batch anew, e.g. `vaelib.binarise` for dynamic binarisation (a pixel is a probability).
         The validation data are transformed once, with a fixed seed, so that its curve is not jittered by re-drawing.
     lr, beta: a number, or a schedule from the (fractional) epoch to a number, such as `cosine(2e-3, 20)`, `warmup(5)`.
         beta multiplies the rates in the training objective; the history reports the ELBO at beta = 1.
@@ -95,7 +97,7 @@ def fit(
         if not callable(value) and not (is_number(value) and value >= 0):
             raise ValueError(f"{name} is {value!r}: expected a finite number of at least 0, or a schedule")
     if transform is not None and not callable(transform):
-        raise ValueError(f"transform is {transform!r}: expected a function of a batch, such as torch.bernoulli")
+        raise ValueError(f"transform is {transform!r}: expected a function of a batch, such as vaelib.binarise")
     if precision not in steps.PRECISIONS:
         raise ValueError(f"precision is {precision!r}: expected one of {', '.join(steps.PRECISIONS)}")
     if compile != "auto" and not isinstance(compile, bool):
@@ -120,7 +122,7 @@ def fit(
         step = steps.Step(model, objective, samples, total, compile, precision)
         training = _Training(step, transform, _schedule(lr), _schedule(beta))
         same = {"examples": len(x_train), "batch_size": batch_size, "samples": samples, "seed": seed}
-        run = None if kept is None else Run(kept, model, training.optimizer, history, same, resume, tensorboard)
+        run = None if kept is None else Run(kept, model, step.adam.state, history, same, resume, tensorboard)
         start = time.perf_counter() - (history.seconds[-1] if history.seconds else 0.0)
         # Not `disable=not progress`: that would overrule the variable TQDM_DISABLE.
         quiet = {} if progress and distributed.rank() == 0 else {"disable": True}
@@ -151,7 +153,7 @@ def fit(
 
 
 class _Training:
-    """The optimiser, and what a step needs besides the data."""
+    """A step, and what it needs besides the model."""
 
     def __init__(
         self,
@@ -160,9 +162,10 @@ class _Training:
         lr_at: Callable[[float], float],
         beta_at: Callable[[float], float],
     ):
-        self.step, self.transform, self.lr_at, self.beta_at = step, transform, lr_at, beta_at
-        # The schedule sets lr before each step.
-        self.optimizer = torch.optim.Adam(step.weights, lr=0.0, fused=True)
+        self.step, self.lr_at, self.beta_at = step, lr_at, beta_at
+        self.transform = (
+            partial(binarise, check=False) if transform is binarise else transform
+        )  # `fit` checked the data
         self.lr = self.beta = math.nan
 
     def epoch(self, data: Tensor, epoch: int, batch_size: int) -> Summary:
@@ -176,19 +179,12 @@ class _Training:
             self.lr, self.beta = self.lr_at(now), self.beta_at(now)
             if not (0 <= self.lr < math.inf and 0 <= self.beta < math.inf):
                 raise ValueError(f"at epoch {now:.3f} lr is {self.lr} and beta {self.beta}: expected numbers from 0 on")
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.lr
             x = _taken(data, index, device)
             if self.transform is not None:
                 x = self.transform(x)
-            mine = x[distributed.part(len(x))]
-            gradients = self.step(mine, self.beta, len(x), whole=len(x) == len(batches[0]))
-            distributed.sum_over_processes(gradients.weights)
-            for weight, gradient in zip(self.step.weights, gradients.weights, strict=True):
-                weight.grad = gradient
-            self.optimizer.step()
-            totals += gradients.totals
-            losses[number] = gradients.loss
+            mine, whole = x[distributed.part(len(x))], len(x) == len(batches[0])
+            losses[number], more = self.step(mine, self.lr, self.beta, len(x), whole)
+            totals += more
         distributed.sum_over_processes([totals, losses])
         finite = torch.isfinite(losses)
         if not finite.all():
@@ -255,11 +251,9 @@ def _check_objective(objective: Any, levels: int, samples: int) -> None:
 def _enter(model: Hierarchy, data: Any, transform: Callable[[Tensor], Tensor] | None, name: str) -> Tensor:
     """The data as one tensor, checked once, here, so that the loop need not."""
     x = as_images(data)
-    if transform is torch.bernoulli and len(x) and not (x.min() >= 0 and x.max() <= 1):
-        raise ValueError(
-            f"{name} has values outside [0, 1] (min {x.min().item():.4g}, max {x.max().item():.4g}) or NaN: "
-            "dynamic binarisation needs pixel intensities in [0, 1]; divide 8-bit images by 255"
-        )
+    if transform in (binarise, torch.bernoulli) and len(x) and not in_unit_interval(x):
+        low, high = (bound.item() for bound in x.aminmax())
+        raise ValueError(f"{name} has values outside [0, 1] (min {low:.4g}, max {high:.4g}) or NaN: {SCALE}")
     for some in x.split(CHECKED) if len(x) else [x]:
         batch = some if transform is None or not len(x) else transform(some)
         if isinstance(batch, Tensor) and len(batch) != len(some):
