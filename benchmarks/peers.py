@@ -1,4 +1,4 @@
-"""The workloads of `speed.py` in other libraries, written as their own tutorials write them.
+"""The workloads of `speed.py` in other libraries, written as their own tutorials write them, and in plain JAX.
 
 Each contender takes the images (N, 784), the batch size and the number of levels, and returns a function which trains
 one epoch and gives its seconds and its mean loss (-ELBO, nats per image). One whose package is missing is left out.
@@ -20,8 +20,8 @@ WIDTHS = {1: [(784, 200, 50)], 2: [(784, 200, 100), (100, 100, 50)]}
 
 def available() -> dict[str, Callable[[Tensor, int, int], Epoch]]:
     """The contenders whose package is here."""
-    peers = {"NumPyro, jitted epoch": ("numpyro", numpyro_epochs), "Pyro": ("pyro", pyro_epochs)}
-    peers["pythae"] = ("pythae", pythae_epochs)
+    peers = {"NumPyro, jitted epoch": ("numpyro", numpyro_epochs), "JAX by hand, jitted epoch": ("jax", jax_epochs)}
+    peers |= {"Pyro": ("pyro", pyro_epochs), "pythae": ("pythae", pythae_epochs)}
     return {name: make for name, (package, make) in peers.items() if importlib.util.find_spec(package)}
 
 
@@ -124,8 +124,70 @@ def numpyro_epochs(images: Tensor, batch: int, levels: int) -> Epoch:
                 below = numpyro.sample(f"z{level}", dist.Normal(mean, jnp.exp(log_scale)).to_event(1))
 
     svi = SVI(model, guide, Adam(1e-3), TraceMeanField_ELBO() if levels == 1 else Trace_ELBO())
-    data = jnp.asarray(images.numpy())
-    state = svi.init(jax.random.PRNGKey(0), jnp.zeros((batch, 784)))
+    return scanned(svi.update, svi.init(jax.random.PRNGKey(0), jnp.zeros((batch, 784))), images, batch)
+
+
+def jax_epochs(images: Tensor, batch: int, levels: int) -> Epoch:
+    """By hand: the loss of the bare loop, its gradient, and Adam over all weights."""
+    import jax
+    import jax.numpy as jnp
+
+    keys = iter(jax.random.split(jax.random.PRNGKey(0), 200))
+
+    def dense(a: int, b: int) -> tuple[Any, Any]:
+        return tuple(
+            jax.random.uniform(next(keys), shape, minval=-(a**-0.5), maxval=a**-0.5) for shape in ((a, b), (b,))
+        )
+
+    def net(inputs: int, hidden: int, outputs: int, heads: int) -> list[tuple[Any, Any]]:
+        return [dense(inputs, hidden), dense(hidden, hidden), *(dense(hidden, outputs) for _ in range(heads))]
+
+    def forward(layers: list[tuple[Any, Any]], x: Any) -> list[Any]:
+        (w1, b1), (w2, b2), *heads = layers
+        features = jnp.tanh(jnp.tanh(x @ w1 + b1) @ w2 + b2)
+        return [features @ w + b for w, b in heads]
+
+    weights = {
+        "encoders": [net(a, h, b, 2) for a, h, b in WIDTHS[levels]],
+        "decoders": [net(b, h, a, 2 if t else 1) for t, (a, h, b) in enumerate(WIDTHS[levels])],
+    }
+
+    def loss(weights: Any, x: Any, key: Any) -> Any:
+        below, latents, total = x, [], 0.0
+        for encoder, noise_key in zip(weights["encoders"], jax.random.split(key, levels), strict=True):
+            mean, log_scale = forward(encoder, below)
+            noise = jax.random.normal(noise_key, mean.shape)
+            below = mean + jnp.exp(log_scale) * noise
+            latents.append((mean, log_scale, noise, below))
+        for level, decoder in enumerate(weights["decoders"][1:]):
+            mean, log_scale = forward(decoder, latents[level + 1][3])
+            _, own_scale, noise, z = latents[level]
+            total += jnp.sum(0.5 * ((z - mean) / jnp.exp(log_scale)) ** 2 + log_scale - 0.5 * noise**2 - own_scale)
+        mean, log_scale, _, _ = latents[-1]
+        total += 0.5 * jnp.sum(mean**2 + jnp.exp(2 * log_scale) - 1 - 2 * log_scale)
+        (logits,) = forward(weights["decoders"][0], latents[0][3])
+        return total + jnp.sum(jax.nn.softplus(logits) - x * logits)
+
+    def update(state: Any, x: Any) -> tuple[Any, Any]:
+        weights, first, second, t, key = state
+        key, noise_key = jax.random.split(key)
+        value, slopes = jax.value_and_grad(lambda w: loss(w, x, noise_key) / batch)(weights)
+        first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, slopes)
+        second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, slopes)
+        size, width = 1e-3 / (1 - 0.9**t), jnp.sqrt(1 - 0.999**t)
+        weights = jax.tree.map(lambda w, m, v: w - size * m / (jnp.sqrt(v) / width + 1e-8), weights, first, second)
+        return (weights, first, second, t + 1, key), value * batch
+
+    zeros = jax.tree.map(jnp.zeros_like, weights)
+    return scanned(update, (weights, zeros, zeros, jnp.array(1.0), next(keys)), images, batch)
+
+
+def scanned(update: Callable[[Any, Any], tuple[Any, Any]], state: Any, images: Tensor, batch: int) -> Epoch:
+    """A whole epoch of JAX as one compiled program; update: (state, x) to the next state and the loss of the batch."""
+    import jax
+    import jax.numpy as jnp
+
+    data, count = jnp.asarray(images.numpy()), 0
 
     @jax.jit
     def whole_epoch(state: Any, key: Any) -> tuple[Any, Any]:
@@ -134,12 +196,9 @@ def numpyro_epochs(images: Tensor, batch: int, levels: int) -> Epoch:
 
         def step(state: Any, job: Any) -> tuple[Any, Any]:
             index, key = job
-            x = jax.random.bernoulli(key, data[index]).astype(jnp.float32)
-            return svi.update(state, x)
+            return update(state, jax.random.bernoulli(key, data[index]).astype(jnp.float32))
 
         return jax.lax.scan(step, state, (batches, jax.random.split(noise_key, len(batches))))
-
-    count = 0
 
     def epoch() -> tuple[float, float]:
         nonlocal state, count

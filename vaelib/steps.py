@@ -23,8 +23,9 @@ from . import distributed
 from .bounds import Terms, dreg
 from .hierarchy import Hierarchy
 
-# Steps of a training; with fewer, what is to save time would cost more of it.
-RECORD_FROM, COMPILE_FROM = 500, 20_000
+# Steps of a training; with fewer, what is to save time would cost more of it: up to two seconds to record, 15 to 25 to
+# compile what is not cached, against 1.5 (W1) to 3 ms (W2 of `benchmarks/speed.py`) that a compiled step saves.
+RECORD_FROM, COMPILE_FROM = 500, 10_000
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 
 

@@ -71,7 +71,7 @@ def fit(
     precision: of matrix products: "float32", which "auto" is too; "tf32", on NVIDIA GPUs; "bfloat16", for the networks,
         never for the densities. The latter two are faster on a GPU and blur the gradients; look whether your NLL minds.
     compile: "auto" records the step of a training of 500 steps or more and replays it, on a GPU as a CUDA graph: the
-        same numbers, sooner. From 20,000 steps on, on a CPU, it also compiles it: the numbers then agree to rounding.
+        same numbers, sooner. From 10,000 steps on, on a CPU, it also compiles it: the numbers then agree to rounding.
         True compiles in any case, which costs up to half a minute and needs a C++ compiler. False runs each step as it
         stands, to be looked at with a debugger. See `vaelib.steps`.
     folder: where to keep the training after each epoch, see `vaelib.runs`; made where it is missing, and locked.
