@@ -292,3 +292,19 @@ def test_on_a_gpu_the_replayed_step_is_the_plain_one(compile):
     assert got.train[-1].elbo == pytest.approx(want.train[-1].elbo, abs=0.1)
     for name, value in plain.state_dict().items():
         torch.testing.assert_close(replayed.state_dict()[name], value, atol=1e-2, rtol=1e-2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_tf32_reaches_the_replayed_step():
+    """The record is replayed as it was captured, whatever the precision is by then."""
+    x = torch.rand(256, 512, device="cuda").round()
+    losses = {}
+    for precision in ("float32", "tf32"):
+        torch.manual_seed(0)
+        model = vl.VAE.mlp(512, 8, (512,)).cuda()
+        step = steps.Step(model, vl.elbo, 1, 100, "auto", precision)
+        torch.manual_seed(1)
+        losses[precision] = step(x, 0.0, 1.0, 256)[0].item()
+        assert len(step.recorded) == 1
+    assert losses["tf32"] != losses["float32"]
+    assert losses["tf32"] == pytest.approx(losses["float32"], rel=1e-3)

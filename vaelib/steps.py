@@ -173,7 +173,9 @@ class Step:
             program.recompile()
             return program
 
-        with _rehearsal([*changed, *self.model.buffers()], self.device), torch.no_grad():
+        # bfloat16 is a part of the record; tf32 is a way to run it, which a compiler and a CUDA graph hold fast.
+        products = _computing("tf32" if self.precision == "tf32" else "float32", self.device)
+        with _rehearsal([*changed, *self.model.buffers()], self.device), products, torch.no_grad():
             program: Callable[..., tuple[Tensor, ...]] | None = None
             if self.compiles:
                 try:
