@@ -281,8 +281,8 @@ Images per second relative to the bare loop in the same run: ratio of medians, a
 {rounds} epochs of {IMAGES:,} images. The last columns are the losses of each contender's last epoch, in nats per image,
 on one thread: who trains the same model sees the same, but for the seed, which after so few epochs is worth some nats
 on W2. Both rows of `vaelib.fit` are calls with nothing but defaults:
-trainings of 500 steps or more are recorded and replayed, of 10,000 or more compiled as well, which takes 15 to 25 s
-when nothing is cached, else 4 s (not in the table; `compile=True` asks for it at once).
+trainings of 500 steps or more are recorded and replayed, of 10,000 or more compiled as well, which takes 15 to 30 s
+when nothing is cached, else 4 to 5 s (not in the table; `compile=True` asks for it at once).
 
 {table(runs)}
 

@@ -321,6 +321,16 @@ def test_the_training_of_another_model_is_not_continued(tmp_path):
         vl.fit(model(), images(), epochs=2, folder=tmp_path, resume=True, **QUICK)
 
 
+def test_a_training_with_other_weights_frozen_is_not_continued(tmp_path):
+    vl.fit(model(), images(), epochs=1, folder=tmp_path, **QUICK)
+    frozen = model()
+    frozen.encoders.requires_grad_(False)
+    before = [weight.clone() for weight in frozen.parameters()]
+    with pytest.raises(ValueError, match="of other weights: expected the same ones to be frozen"):
+        vl.fit(frozen, images(), epochs=2, folder=tmp_path, resume=True, **QUICK)
+    assert all(torch.equal(a, b) for a, b in zip(before, frozen.parameters(), strict=True))
+
+
 def test_two_trainings_do_not_write_to_one_folder(tmp_path):
     with runs.locked(tmp_path), pytest.raises(ValueError, match="another training is writing to"):
         vl.fit(model(), images(), epochs=1, folder=tmp_path, **QUICK)

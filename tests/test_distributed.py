@@ -65,16 +65,22 @@ steps.Step.gradients = lambda *args: calls.append(1) or gradients(*args)
 """
 
 
+COMPILED = "options['compile'] = True\n"
+
+
 @pytest.mark.parametrize(
-    ("family", "extra"), [("MHVAE", ""), ("HVAE", ""), ("MHVAE", RECORDED)], ids=["MHVAE", "HVAE", "recorded"]
+    ("family", "extra"),
+    [("MHVAE", ""), ("HVAE", ""), ("MHVAE", RECORDED), ("MHVAE", COMPILED)],
+    ids=["MHVAE", "HVAE", "recorded", "compiled"],
 )
 def test_two_processes_give_what_one_gives(family, extra, tmp_path):
     code = SETUP.format(family=family, progress=True) + extra + TRAIN
-    if extra:
+    if extra == RECORDED:
         code += "assert len(calls) == 1 + 3, calls  # to record it, and for the last batch of each epoch"
     runs = {n: finish(start(code, n, tmp_path / str(n))) for n in (1, 2)}
     for n, ended in runs.items():
         assert [status for status, *_ in ended] == [0] * n, ended
+        assert not any("compile:" in error for *_, error in ended)  # nothing fell back
     one, first, second = (torch.load(tmp_path / f, weights_only=False) for f in ("1/0.pt", "2/0.pt", "2/1.pt"))
     for name, weight in one["weights"].items():
         assert torch.equal(first["weights"][name], second["weights"][name])

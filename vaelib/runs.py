@@ -106,7 +106,7 @@ class Run:
         if curve[-1] == max(curve):
             checkpoint.save(self.model, self.folder / "best.safetensors")
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        tensors |= self._moments
+        tensors |= {f"optimizer.{name}": value for name, value in self._moments.items()}
         tensors["random.cpu"] = torch.get_rng_state()
         if self._device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self._device)
@@ -119,12 +119,16 @@ class Run:
             raise ValueError(f"{self.last} holds a model, not a training: it cannot be continued")
         if info["same"] != self.same:
             raise ValueError(f"{self.last} is of a training with {info['same']}, not {self.same}: use another folder")
-        try:
-            self.model.load_state_dict(_below("model.", tensors))
-        except RuntimeError as error:
-            raise ValueError(f"{self.last} is of a training of another model: {error}") from error
+        state, moments = _below("model.", tensors), _below("optimizer.", tensors)
+        for here, there, what in (
+            (self.model.state_dict(), state, "another model"),
+            (self._moments, moments, "other weights: expected the same ones to be frozen"),
+        ):
+            if {name: of.shape for name, of in here.items()} != {name: of.shape for name, of in there.items()}:
+                raise ValueError(f"{self.last} is of a training of {what}")
+        self.model.load_state_dict(state)
         for name, value in self._moments.items():
-            value.copy_(tensors[name])
+            value.copy_(moments[name])
         torch.set_rng_state(tensors["random.cpu"])
         if "random.cuda" in tensors and self._device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"], self._device)
@@ -134,8 +138,8 @@ class Run:
 
     @property
     def _moments(self) -> dict[str, Tensor]:
-        """What the optimiser holds, by its name in the file."""
-        return {f"optimizer.{i}.{key}": value for key, of in self.optimizer.items() for i, value in enumerate(of)}
+        """What the optimiser holds, by the number of the weight and its name."""
+        return {f"{i}.{key}": value for key, of in self.optimizer.items() for i, value in enumerate(of)}
 
     @property
     def _device(self) -> torch.device:

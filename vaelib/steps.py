@@ -2,9 +2,9 @@
 
 A small network spends a good part of each step on bookkeeping: distributions are made, autograd draws up its graph,
 walks back through it and throws it away. All of this is the same in every step. So it is done once more, slowly, while
-every tensor operation is written down, that of the weights too; from then on only these are called, one after the
-other. They are the operations of the plain step on the same numbers, so on a CPU the weights are the same, bit for bit.
-On a GPU the record is captured as a CUDA graph. PyTorch's compiler makes a faster program of it, on either.
+every tensor operation is written down, down to Adam's; from then on only these are called, one after the other. They
+are the operations of the plain step on the same numbers, so on a CPU the weights are the same, bit for bit. On a GPU
+the record is captured as a CUDA graph. PyTorch's compiler makes a faster program of it, on either.
 """
 
 import math
@@ -23,7 +23,7 @@ from . import distributed
 from .bounds import Terms, dreg
 from .hierarchy import Hierarchy
 
-# Steps of a training; with fewer, what is to save time would cost more of it: up to two seconds to record, 15 to 25 to
+# Steps of a training; with fewer, what is to save time would cost more of it: up to two seconds to record, 15 to 30 to
 # compile what is not cached, against 1.5 (W1) to 3 ms (W2 of `benchmarks/speed.py`) that a compiled step saves.
 RECORD_FROM, COMPILE_FROM = 500, 10_000
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
@@ -139,7 +139,7 @@ class Step:
             loss, totals, *gradients = self.recorded[layout](x)
         else:
             loss, totals, gradients = self.gradients(x, beta, count)
-        if gradients:
+        if gradients:  # else the record has taken the step
             distributed.sum_over_processes(gradients)
             self.adam.step(gradients, self.lr)
         return loss, totals

@@ -163,9 +163,8 @@ class _Training:
         beta_at: Callable[[float], float],
     ):
         self.step, self.lr_at, self.beta_at = step, lr_at, beta_at
-        self.transform = (
-            partial(binarise, check=False) if transform is binarise else transform
-        )  # `fit` checked the data
+        # The data were checked where they entered.
+        self.transform = partial(binarise, check=False) if transform is binarise else transform
         self.lr = self.beta = math.nan
 
     def epoch(self, data: Tensor, epoch: int, batch_size: int) -> Summary:
