@@ -184,8 +184,9 @@ def peak():
 open("/proc/self/clear_refs", "w").write("5")  # the peak so far is forgotten
 before = peak()
 model = vl.VAE.mlp((1, 28, 28))
-if sys.argv[1] == "fit":
-    vl.fit(model, images, transform=vl.binarise, epochs=1, device="cpu", progress=False)
+if sys.argv[1] != "bare":
+    compile = True if sys.argv[1] == "compiled" else "auto"
+    vl.fit(model, images, transform=vl.binarise, epochs=1, compile=compile, device="cpu", progress=False)
 else:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     for index in torch.randperm(len(images)).split(128):
@@ -270,7 +271,7 @@ def draw(
 def report(runs: dict[int, dict[str, dict[str, dict[str, list[float]]]]], rounds: int) -> str:
     """All results as Markdown; measures costs, memory and the first step on the way."""
     cost = json.loads(_child("--costs", threads=1))
-    memory = {how: in_a_process(how, "60000")[1] for how in ("bare", "fit")}
+    memory = {how: in_a_process(how, "60000")[1] for how in ("bare", "fit", "compiled")}
     first = statistics.median(in_a_process("fit", "128")[0] for _ in range(5))
     version = importlib.metadata.version("torch").partition("+")[0]
     machine = f"{os.cpu_count()} cores of {platform.machine()}, Python {platform.python_version()}, torch {version}"
@@ -288,8 +289,9 @@ when nothing is cached, else 4 to 5 s (not in the table; `compile=True` asks for
 
 ![Bars of the first table: images per second of each contender relative to the bare loop](speed.png)
 
-Peak memory that one epoch over 60,000 images adds: {memory["fit"]:.0f} MB by `vaelib.fit`, {memory["bare"]:.0f} MB by
-a bare loop. From the start of a process to the end of its first step by `vaelib.fit`: {first:.1f} s (median of 5).
+Peak memory that one epoch over 60,000 images adds: {memory["fit"]:.0f} MB by `vaelib.fit`,
+{memory["compiled"]:.0f} MB where it compiles, {memory["bare"]:.0f} MB by a bare loop. From the start of a process
+to the end of its first step by `vaelib.fit`, not compiled: {first:.1f} s (median of 5).
 
 Cost of a step by `vaelib.fit` on one thread, where one quantity is changed at a time (otherwise depth 2, width 100,
 batch 128, one sample) and the values take turns. All four should be linear, beyond a fixed part.
