@@ -30,7 +30,7 @@ from .runs import History, Run, Summary, locked
 
 Schedule = float | Callable[[float], float]
 
-CHECKED = 5000  # examples at a time, so that looking at the data does not take as much memory as they do
+CHECKED = 1000  # examples at a time, so that looking at the data takes no memory to speak of
 
 
 def fit(
