@@ -46,8 +46,8 @@ What was tried on the way there, measured in the same way on the same machine:
   integers, indirect loads), and that of the likelihood takes 1.4 ms.
 - Nothing above 2 %, which is noise here: tanh by its exponential, biases apart from products, contracted
   multiply-adds, autotuned products. Products by oneDNN or OpenBLAS are no faster; they run near the peak of a core.
-- Replaying a record without compiling leaves products, elementwise work, and the dispatch of each operation, of which W2
-  has 463.
+- Replaying a record without compiling leaves products, elementwise work, and the dispatch of each operation: W2 has
+  463 of them.
 """
 Epoch = Callable[[], tuple[float, float]]  # seconds and mean loss of one more epoch
 
