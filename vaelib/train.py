@@ -76,7 +76,8 @@ def fit(
         stands, to be looked at with a debugger. See `vaelib.steps`.
     folder: where to keep the training after each epoch, see `vaelib.runs`; made where it is missing, and locked.
     resume: continue what lies in `folder`, with the same data and arguments, as if it had never stopped. `epochs`
-        counts from the very beginning, and may be raised. Where nothing lies there, the training starts.
+        counts from the very beginning, and may be raised (past 10,000 steps the rest is compiled, see `compile`).
+        Where nothing lies there, the training starts.
     tensorboard: write the history to `folder`/tensorboard as well, epoch by epoch; needs the package tensorboard.
 
     Ctrl-C ends the training early: the model keeps its weights of that moment and the history of its whole epochs is
