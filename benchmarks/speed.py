@@ -3,12 +3,12 @@
     python benchmarks/speed.py                 one and two threads, each in its own process; writes results/speed.md
     python benchmarks/speed.py --threads 1     one thread, prints JSON
 
-Pyro, NumPyro and pythae take part where they are installed: pip install --no-deps -r benchmarks/requirements.txt, into
-any folder on PYTHONPATH. (Without --no-deps they may bring along another torch.)
+NumPyro, JAX, Pyro and pythae take part where they are installed, in any folder on PYTHONPATH: pip install --no-deps -r
+benchmarks/requirements.txt. (Without --no-deps they may bring along another torch.)
 
 Workloads: W1 is the one-layer network of Burda et al. (2016), 784-200-200-50 and its mirror image; W2 their two-layer
 one, z_1 of 100 and z_2 of 50 latents. float32, batches of 128, Adam 1e-3, binarised anew in every step, by
-`torch.bernoulli` but for vaelib, which takes its own `binarise`, and NumPyro.
+`torch.bernoulli` but for vaelib, which takes its own `binarise`, and NumPyro and JAX, which take JAX's.
 
 Contenders take turns, one epoch each, many times over; what counts is the ratio of medians, as other work on a machine
 slows all of them alike. The epochs of vaelib are those of `fit`, without its first look through the data and without

@@ -127,7 +127,7 @@ class Step:
         x: (B, *event), this process's part of a batch of `count`. whole: not the rest at the end of an epoch.
         """
         self.lr.fill_(lr)
-        layout = (x.shape, x.stride(), x.dtype)  # what a compiled program takes for granted
+        layout = (count, x.shape, x.stride(), x.dtype)  # what a record takes for granted
         if self.records and whole and layout not in self.recorded:
             try:
                 self.recorded[layout] = self._record(x, count)
