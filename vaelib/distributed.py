@@ -8,6 +8,7 @@ a single process would use; it computes with its own part of them. (Batch normal
 normalises by its own part.)
 """
 
+import atexit
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,9 +20,19 @@ from torch.overrides import TorchFunctionMode
 
 
 def start(device: torch.device) -> None:
-    """Join the processes that torchrun started, unless that has been done or there are none."""
+    """Join the processes that torchrun started, unless that has been done or there are none.
+
+    The group lasts as long as the program, as `nll` after a training shares its work, too. It must be ended before
+    Python is, whatever ends that: threads of a group that is left to itself abort some processes in a hundred at exit.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        atexit.register(_stop)
+
+
+def _stop() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def rank() -> int:
