@@ -25,7 +25,9 @@ from torch import Tensor
 from torch.nn import functional
 
 import vaelib as vl
-from vaelib import evaluate, steps, train
+from vaelib import evaluate
+from vaelib.training import fast as steps
+from vaelib.training import loop as train
 
 RESULTS = Path(__file__).parent / "results" / "gpu.md"
 WORKLOADS = {"W1": ((50,), ((200, 200),)), "W2": ((100, 50), ((200, 200), (100, 100)))}

@@ -59,7 +59,8 @@ def measure(rounds: int, quick: bool) -> dict[str, dict[str, dict[str, list[floa
     from torch.nn import functional
 
     import vaelib as vl
-    from vaelib import steps, train
+    from vaelib.training import fast as steps
+    from vaelib.training import loop as train
 
     images = vl.load("mnist").train.images[:IMAGES]
 
@@ -160,7 +161,8 @@ def costs() -> dict[str, list[tuple[int, float]]]:
     import torch
 
     import vaelib as vl
-    from vaelib import steps, train
+    from vaelib.training import fast as steps
+    from vaelib.training import loop as train
 
     images = vl.load("mnist").train.images
 

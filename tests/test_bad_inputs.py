@@ -12,9 +12,9 @@ from torch.utils.data import IterableDataset, TensorDataset
 
 import vaelib as vl
 from vaelib import diagnostics, nets, sandwich
-from vaelib import steps as training_steps
 from vaelib.exact import LinearGaussian, LinearGaussianChain, grid, ppca
 from vaelib.models import LIKELIHOODS
+from vaelib.training import fast as training_steps
 
 EVENT = (1, 4, 4)
 QUICK = {"epochs": 1, "progress": False, "device": "cpu"}

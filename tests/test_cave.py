@@ -6,7 +6,7 @@ import torch
 from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
-from vaelib import cave
+from vaelib.data import cave
 
 # A ray that ends closer than this to the edge of a shadow, in metres, may count on either side of it: a ray is rounded
 # to 6e-8 of the 8 m it is long, and the hulls below are 1e-6 m too small. It is 7e-5 of a pixel.

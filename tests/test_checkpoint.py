@@ -13,7 +13,8 @@ from torch import nn
 from torch.distributions import Independent, Normal
 
 import vaelib as vl
-from vaelib import checkpoint, runs
+from vaelib.training import run as runs
+from vaelib.training import saving as checkpoint
 
 QUICK = {"transform": torch.bernoulli, "progress": False, "device": "cpu", "batch_size": 16, "lr": vl.cosine(5e-3, 6)}
 

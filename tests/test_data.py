@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import vaelib
-from vaelib import cave, data
+from vaelib import data
+from vaelib.data import cave
 
 DATASETS = Path(vaelib.__file__).parent / "datasets"
 

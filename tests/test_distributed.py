@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import vaelib as vl
-from vaelib import distributed
+from vaelib import processes as distributed
 
 SETUP = """
 import os, sys, torch, vaelib as vl
-from vaelib import distributed
+from vaelib import processes as distributed
 torch.manual_seed(0)
 data = torch.rand(37, 1, 4, 4, generator=torch.Generator().manual_seed(1))  # batches of 16, 16 and an uneven 5
 model = vl.{family}.mlp((1, 4, 4), latents=(3, 2), hidden=((8,), (5,)))
@@ -58,7 +58,7 @@ def finish(children: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
 
 
 RECORDED = """
-from vaelib import steps
+from vaelib.training import fast as steps
 steps.RECORD_FROM = 1
 calls, gradients = [], steps.Step.gradients
 steps.Step.gradients = lambda *args: calls.append(1) or gradients(*args)

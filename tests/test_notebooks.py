@@ -15,13 +15,14 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import ledger  # tools/ledger.py
 import nbformat
 import pytest
 import run  # tools/run.py
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 from nbval.plugin import IPyNbFile, coalesce_streams, find_comment_markers, find_metadata_tags
+
+from vaelib.checking import ledger
 
 NOTEBOOKS = sorted(run.NOTEBOOKS.glob("*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -201,7 +202,7 @@ def unseen_changes(path: Path, session: pytest.Session) -> Iterator[tuple[str, s
             if not seen(copy.deepcopy(stored[:i] + stored[i + 1 :])):
                 yield cell.cell.id, f"output {i} could be missing"
             for j, (holder, key) in enumerate(texts(output)):
-                is_text = isinstance(holder[key], str)  # else JSON: a claim of vaelib.verify
+                is_text = isinstance(holder[key], str)  # else JSON: a claim of vaelib.checking
                 text = holder[key] if is_text else json.dumps(holder[key], ensure_ascii=False)
                 for digit in re.finditer(r"[0-9]", text):
                     other = "8" if digit[0] == "9" else str(int(digit[0]) + 1)  # no 0: JSON has no number 05

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vaelib import plots
-from vaelib.train import History, Summary
+from vaelib.training.run import History, Summary
 
 matplotlib.use("Agg")
 

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 import vaelib as vl
-from vaelib import steps, train
+from vaelib.training import fast as steps
+from vaelib.training import loop as train
 
 QUICK = {"progress": False, "device": "cpu", "batch_size": 20, "lr": 1e-2}
 

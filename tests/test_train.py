@@ -10,9 +10,9 @@ import torch
 from torch.utils.data import TensorDataset
 
 import vaelib as vl
-from vaelib import train as train_module
 from vaelib.exact import LinearGaussianChain
-from vaelib.train import evaluate
+from vaelib.training import loop as train_module
+from vaelib.training.loop import evaluate
 
 QUICK = {"progress": False, "device": "cpu"}
 

@@ -1,4 +1,4 @@
-"""Pack the bundled image data from the originals that vaelib/datasets/DATA_CARD.md describes.
+"""Pack the bundled image data from the originals that vaelib/data/DATA_CARD.md describes.
 
     python tools/pack_data.py MNIST_DIR BINARIZED_DIR OMNIGLOT_FILE OUTPUT_DIR
 

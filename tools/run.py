@@ -264,7 +264,7 @@ def test(_only: list[str]) -> int:
         "ruff format": [python, "-m", "ruff", "format", "--check", "."],
         "ty": [python, "-m", "ty", "check", "--python", sys.prefix],
         "unit tests": [python, "-m", "pytest", f"-n{WORKERS}", "tests"],
-        "ledger of claims": [python, "tools/ledger.py"],
+        "ledger of claims": [python, "-m", "vaelib.checking.ledger"],
         "notebooks under nbval": nbval("notebooks"),
     }
     summary, failed = [], False
@@ -280,7 +280,7 @@ def test(_only: list[str]) -> int:
 
 def ledger(_only: list[str]) -> int:
     """Collects every claim of the notebooks into build/ledger.md, and fails where one lacks."""
-    return call(sys.executable, "tools/ledger.py")
+    return call(sys.executable, "-m", "vaelib.checking.ledger")
 
 
 def lab(_only: list[str]) -> int:

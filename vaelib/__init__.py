@@ -24,9 +24,8 @@ from typing import TYPE_CHECKING
 # GNU's OpenMP reads this as torch is imported; a value of the user's own stands.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-from . import cave, diagnostics, nets, sandwich
+from . import diagnostics, nets, sandwich
 from .bounds import Terms, cosine, dreg, elbo, free_bits, iwae, warmup
-from .checkpoint import load_model, save
 from .conditionals import (
     Bernoulli,
     Categorical,
@@ -36,15 +35,14 @@ from .conditionals import (
     Gaussian,
     StandardNormal,
 )
-from .data import Dataset, Split, binarise, load
+from .data import Dataset, Split, binarise, cave, load
 from .evaluate import NLL, nll
 from .hierarchy import Hierarchy
 from .models import HVAE, MHVAE, VAE, Ladder
-from .runs import History
-from .train import fit
+from .training import History, fit, load_model, save
 
 if TYPE_CHECKING:
-    from . import exact, plots, verify
+    from . import checking, exact, plots
 
 __all__ = [
     "HVAE",
@@ -66,6 +64,7 @@ __all__ = [
     "Terms",
     "binarise",
     "cave",
+    "checking",
     "cosine",
     "diagnostics",
     "dreg",
@@ -81,7 +80,6 @@ __all__ = [
     "plots",
     "sandwich",
     "save",
-    "verify",
     "warmup",
 ]
 
@@ -90,6 +88,6 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str):
     # Matplotlib, sympy and scipy take seconds to import; who only trains a model does not pay for them.
-    if name in ("exact", "plots", "verify"):
+    if name in ("checking", "exact", "plots"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

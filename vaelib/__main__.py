@@ -20,10 +20,11 @@ from rich.console import Console
 from rich.table import Table
 
 import vaelib as vl
-from vaelib import checkpoint, distributed
+from vaelib import processes
 from vaelib.models import LIKELIHOODS
-from vaelib.steps import PRECISIONS
-from vaelib.train import device_named
+from vaelib.training import saving as checkpoint
+from vaelib.training.fast import PRECISIONS
+from vaelib.training.loop import device_named
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console()
@@ -189,11 +190,11 @@ def resume(
 def _train(config: Config, out: Path, device: str, resume: bool, tensorboard: bool) -> None:
     data = vl.load(config.data)
     model = config.build(data.train.images)  # what cannot be meant is said before anything is written
-    if distributed.rank() == 0 and (resume or not (out / "last.safetensors").exists()):
+    if processes.rank() == 0 and (resume or not (out / "last.safetensors").exists()):
         out.mkdir(parents=True, exist_ok=True)
         (out / "run.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
     history = config.fit(model, data, out, device, resume=resume, tensorboard=tensorboard)
-    if distributed.rank() == 0 and history.curve:
+    if processes.rank() == 0 and history.curve:
         best = max(summary.elbo for summary in history.curve)
         console.print(f"{len(history.curve)} epochs, best ELBO {best:.2f} nats per image, kept in {out}")
     if history.interrupted:
@@ -219,7 +220,7 @@ def evaluate(
         x = torch.bernoulli(x, generator=torch.Generator().manual_seed(seed))
     result = vl.nll(model, x, samples=samples, seed=seed)
     line = {"nll": result.mean, "stderr": result.stderr, "bits_per_dim": result.bits_per_dim, "samples": samples}
-    if distributed.rank() == 0:
+    if processes.rank() == 0:
         print(json.dumps({"run": str(run), **line, "images": len(x), "seed": seed}))
 
 

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .inputs import is_number
+from .arguments import is_number
 
 
 class Terms(NamedTuple):

@@ -26,9 +26,9 @@ from torch.distributions import Bernoulli as BernoulliDistribution
 from torch.distributions import Distribution, Independent, Normal
 
 from . import distributions
-from .described import Described
-from .inputs import is_number, whole
+from .arguments import integers, is_number
 from .nets import mlp
+from .remembered import Described
 
 Shape = int | Sequence[int]
 
@@ -253,7 +253,7 @@ class Categorical(Conditional):
     def __init__(
         self, inputs: Shape, event: Shape, hidden: Sequence[int] = (200, 200), rank: int = RANK, **options: Any
     ):
-        whole(rank=rank)
+        integers(rank=rank)
         super().__init__(inputs, event, hidden, heads=rank, **options)
         self.levels = nn.Linear(rank, distributions.LEVELS)
 

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
+from .arguments import integers, is_number
 from .evaluate import enter, evaluating
 from .hierarchy import Hierarchy
-from .inputs import is_number, whole
 
 _CHUNK = 500  # examples encoded at once
 
@@ -103,7 +103,7 @@ def surgery(model: Hierarchy, x: Any, samples: int = 1000, seed: int = 0) -> Sur
 
     Source: Hoffman & Johnson 2016, "ELBO surgery", eq. 6-9.
     """
-    whole(2, samples=samples)
+    integers(2, samples=samples)
     rows = []
     with evaluating(model, seed):
         x = enter(model, x)
@@ -192,7 +192,7 @@ def nearest(images: Tensor, train: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
 
     A model that has memorised its data draws samples that lie much closer to training images than held-out images do.
     """
-    whole(k=k)
+    integers(k=k)
     if images.shape[1:] != train.shape[1:] or k > len(train):
         raise ValueError(
             f"images {tuple(images.shape)}, train {tuple(train.shape)}, k={k}: expected images of one shape and a k "
@@ -203,7 +203,7 @@ def nearest(images: Tensor, train: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
 
 
 def _check_ends(start: Tensor, end: Tensor, steps: int) -> None:
-    whole(2, steps=steps)
+    integers(2, steps=steps)
     if start.ndim != 1 or start.shape != end.shape:
         raise ValueError(f"ends {tuple(start.shape)} and {tuple(end.shape)}: expected two latents of one size, (L,)")
 
@@ -212,7 +212,7 @@ def _draws(
     model: Hierarchy, x: Any, samples: int, seed: int
 ) -> Iterator[tuple[list[Tensor], list[Distribution], list[Distribution]]]:
     """`model.infer` for the whole of x, chunk by chunk."""
-    whole(samples=samples)
+    integers(samples=samples)
     with evaluating(model, seed):
         for batch in enter(model, x).split(_CHUNK):
             yield model.infer(batch, samples)

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from . import distributed
+from . import processes
+from .arguments import integers
 from .bounds import Terms, iwae
+from .data.inputs import as_images
 from .hierarchy import Hierarchy
-from .inputs import as_images, whole
 
 # Decoder outputs held at once, in numbers: 2^22 of float32 are 16 MiB, which was fastest on a CPU.
 _BUDGET = 2**22
@@ -86,7 +87,7 @@ def nll(model: Hierarchy, x: Any, samples: int = 5000, seed: int = 0) -> NLL:
 
     Source: Burda et al. 2016 (arXiv 1509.00519), eq. 8 and section 5; Rezende et al. 2014, appendix E.
     """
-    whole(samples=samples)
+    integers(samples=samples)
     x = enter(model, x)
     per_entry = getattr(model.decoders[0], "numbers_per_entry", 1)
     rows = max(1, _BUDGET // (x[0].numel() * per_entry))  # (samples x examples) that fit the budget
@@ -94,7 +95,7 @@ def nll(model: Hierarchy, x: Any, samples: int = 5000, seed: int = 0) -> NLL:
     per_example = []
     with evaluating(model, seed):
         for number, batch in enumerate(x.split(max(1, rows // chunk))):
-            mine = number % distributed.world() == distributed.rank()
+            mine = number % processes.world() == processes.rank()
             bounds, sizes = [], []
             for start in range(0, samples, chunk):
                 size = min(chunk, samples - start)
@@ -102,7 +103,7 @@ def nll(model: Hierarchy, x: Any, samples: int = 5000, seed: int = 0) -> NLL:
                 sizes.append(math.log(size / samples))
             weights = torch.tensor(sizes, device=x.device, dtype=bounds[0].dtype)[:, None]
             per_example.append(-torch.logsumexp(torch.stack(bounds) + weights, 0) * mine)
-        distributed.sum_over_processes(per_example)
+        processes.sum_over_processes(per_example)
     values = torch.cat(per_example).double().cpu()
     stderr = values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return NLL(values, values.mean().item(), stderr, samples, x[0].numel())

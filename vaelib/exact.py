@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
+from .arguments import integers, is_number
 from .conditionals import Gaussian
 from .hierarchy import Hierarchy
-from .inputs import is_number, whole
 from .models import MHVAE
 
 
@@ -95,7 +95,7 @@ class LinearGaussianChain:
         """A chain with random float64 parameters; sizes: [D, L_1, ..., L_T], so T = len(sizes) - 1."""
         if len(sizes) < 2:
             raise ValueError(f"sizes are {sizes!r}: expected [D, L_1, ...], two or more")
-        whole(**{f"sizes[{index}]": size for index, size in enumerate(sizes)})
+        integers(**{f"sizes[{index}]": size for index, size in enumerate(sizes)})
         generator = torch.Generator().manual_seed(seed)
 
         def draw(*shape: int) -> Tensor:
@@ -216,7 +216,7 @@ def ppca(x: Tensor, latent: int, sigma: float | None = None) -> PPCA:
 
     Source: Tipping & Bishop 1999, eq. 7-8; collapse: Lucas et al. 2019 (arXiv 1911.02469), section 4.
     """
-    whole(latent=latent)
+    integers(latent=latent)
     if x.ndim != 2 or len(x) == 0 or latent >= x.shape[1] or not torch.isfinite(x).all():
         raise ValueError(f"x {tuple(x.shape)}, latent {latent}: expected finite x of shape (N, D), 1 <= latent < D")
     x = x.double()
@@ -261,7 +261,7 @@ class Table(NamedTuple):
         power of E_q e^-(t w / K); so one integral over ln t gives the bound of any K. This integrand is analytic and
         flat at both ends: the trapezoid rule errs by less than 1e-10.
         """
-        whole(samples=samples)
+        integers(samples=samples)
         log_px, mass, share = self.log_px(), self._log_mass(self.log_q).exp(), self.posterior()
         rows = ((mass > 1e-20) | (share > 1e-20)).any(1)  # most of a grid is far from everything
         mass, share = mass[rows], share[rows]
@@ -291,7 +291,7 @@ def grid(model: Hierarchy, x: Tensor, points: int = 401, limit: float = 8.0) -> 
     Raises ValueError for more than two latent numbers, or where x does not suit the model.
     """
     model.check(x)
-    whole(2, points=points)
+    integers(2, points=points)
     if not is_number(limit, above=0):
         raise ValueError(f"limit is {limit!r}: expected a positive number")
     sizes = [z.shape[-1] for z in model.infer(x[:1])[0]]

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints, kl_divergence
 
 from . import distributions
+from .arguments import integers
 from .bounds import Terms
-from .described import Described
-from .inputs import whole
+from .remembered import Described
 
 
 class Hierarchy(Described, nn.Module, ABC):
@@ -62,7 +62,7 @@ class Hierarchy(Described, nn.Module, ABC):
         """
         if check:
             self.check(x)
-            whole(samples=samples)
+            integers(samples=samples)
         latents, posteriors, priors = self.infer(x, samples)
         if path:
             latents = [z.view_as(z) for z in latents]  # what the densities see, apart from what the encoders saw
@@ -127,7 +127,7 @@ class Hierarchy(Described, nn.Module, ABC):
     def encode(self, x: Tensor, samples: int = 1) -> list[Tensor]:
         """Draw z ~ q(z | x): the list of z_1 ... z_T, each (K, B, L_t)."""
         self.check(x)
-        whole(samples=samples)
+        integers(samples=samples)
         return self.infer(x, samples)[0]
 
     @torch.no_grad()
@@ -164,7 +164,7 @@ class Hierarchy(Described, nn.Module, ABC):
 
         mean=True gives the mean of p(x | z) in place of a draw from it, which is easier on the eye for binary pixels.
         """
-        whole(n=n)
+        integers(n=n)
         likelihood = self.decode(self.prior().sample((n,)), level=self.levels)
         return likelihood.mean if mean else likelihood.sample()
 

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from . import conditionals, nets
+from .arguments import integers
 from .conditionals import Conditional, Gaussian, Shape, StandardNormal, shape_of
-from .described import Described
 from .hierarchy import Hierarchy
-from .inputs import whole
+from .remembered import Described
 
 LIKELIHOODS = {
     "bernoulli": conditionals.Bernoulli,
@@ -322,7 +322,7 @@ def _check_stack(latents: Sequence[int], hidden: Sequence[Sequence[int]]) -> Non
             f"latents={latents!r} and hidden={hidden!r}: expected one latent size and one tuple of layer sizes "
             "per level, T >= 1, such as latents=(100, 50), hidden=((200, 200), (100, 100))"
         )
-    whole(**{f"latents[{level}]": size for level, size in enumerate(latents)})
+    integers(**{f"latents[{level}]": size for level, size in enumerate(latents)})
 
 
 def _check_modules(modules: Sequence[nn.Module]) -> None:

@@ -13,8 +13,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from .described import Described
-from .inputs import whole
+from .arguments import integers
+from .remembered import Described
 
 NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
@@ -47,7 +47,7 @@ def mlp(
 
     Raises ValueError for sizes that are not positive integers, or an unknown norm.
     """
-    whole(inputs=inputs)
+    integers(inputs=inputs)
     if not isinstance(hidden, list | tuple) or any(not isinstance(size, int) or size < 1 for size in hidden):
         raise ValueError(f"hidden is {hidden!r}: expected a sequence of positive layer sizes such as (200, 200)")
     if norm is not None and norm not in NORMS:
@@ -77,7 +77,7 @@ class ConvEncoder(Described, nn.Module):
     def __init__(self, event: Sequence[int], outputs: int, channels: Sequence[int] = (32, 64)):
         super().__init__()
         height, width = _halved(event, channels)
-        whole(outputs=outputs)
+        integers(outputs=outputs)
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise([event[0], *channels]):
             layers += [nn.Conv2d(fan_in, fan_out, kernel_size=4, stride=2, padding=1), nn.SiLU()]
@@ -109,7 +109,7 @@ class ConvDecoder(Described, nn.Module):
 def _halved(event: Sequence[int], channels: Sequence[int]) -> tuple[int, int]:
     shapes = isinstance(event, list | tuple) and isinstance(channels, list | tuple) and len(event) == 3 and channels
     if shapes:
-        whole(**dict(zip("CHW", event, strict=True)), **{f"channels[{i}]": size for i, size in enumerate(channels)})
+        integers(**dict(zip("CHW", event, strict=True)), **{f"channels[{i}]": size for i, size in enumerate(channels)})
     factor = 2 ** len(channels) if shapes else 2
     if not shapes or any(size % factor for size in event[1:]):
         raise ValueError(

@@ -28,9 +28,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .arguments import integers
 from .evaluate import enter, evaluating
 from .hierarchy import Hierarchy
-from .inputs import whole
 
 _ACCEPTANCE = 0.65  # the share of proposals that Hamiltonian Monte Carlo should accept (Neal 2011, section 4.4)
 
@@ -54,7 +54,7 @@ def ais(model: Hierarchy, x: Any, chains: int = 16, steps: int = 500, leapfrog: 
 
     Raises ValueError where x does not suit the model, or a number is below 1.
     """
-    whole(chains=chains, steps=steps, leapfrog=leapfrog)
+    integers(chains=chains, steps=steps, leapfrog=leapfrog)
     x = enter(model, x)
     with evaluating(model, seed):
         start = _prior_draws(model, chains, len(x))
@@ -70,7 +70,7 @@ def bdmc(
 
     Arguments and errors as for `ais`. What holds for these examples need not hold for real ones, which may be harder.
     """
-    whole(n=n, chains=chains, steps=steps, leapfrog=leapfrog)
+    integers(n=n, chains=chains, steps=steps, leapfrog=leapfrog)
     betas = _schedule(steps)
     with evaluating(model, seed):
         truth = _prior_draws(model, 1, n)

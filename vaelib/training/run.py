@@ -16,9 +16,10 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from . import checkpoint, distributed
-from .described import describe
-from .hierarchy import Hierarchy
+from .. import processes
+from ..hierarchy import Hierarchy
+from ..remembered import describe
+from . import saving as checkpoint
 
 
 class Summary(NamedTuple):
@@ -85,14 +86,14 @@ class Run:
                 raise ValueError(f"{folder} holds a training: pass resume=True to continue it, or another folder")
             self._restore()
         self.board = None
-        if tensorboard and distributed.rank() == 0:
+        if tensorboard and processes.rank() == 0:
             from torch.utils.tensorboard import SummaryWriter  # a package of its own, for those who use it
 
             self.board = SummaryWriter(folder / "tensorboard", purge_step=len(history.train) + 1)
 
     def keep(self) -> None:
         """Write the state at the end of an epoch. `last` comes last: what it says has happened."""
-        if distributed.rank() > 0:
+        if processes.rank() > 0:
             return
         names = {name: values for name, values in self.history.lists().items() if values}
         epochs = range(len(self.history.train))
@@ -149,7 +150,7 @@ class Run:
 @contextmanager
 def locked(folder: Path | None) -> Generator[None]:
     """The folder, made where it is missing, is ours alone until the block ends or the process dies."""
-    if folder is None or distributed.rank() > 0:
+    if folder is None or processes.rank() > 0:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)

@@ -21,12 +21,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from . import distributed, steps
-from .bounds import Terms, elbo
-from .data import SCALE, binarise, in_unit_interval
-from .hierarchy import Hierarchy
-from .inputs import as_images, is_number, whole
-from .runs import History, Run, Summary, locked
+from .. import processes
+from ..arguments import integers, is_number
+from ..bounds import Terms, elbo
+from ..data import SCALE, binarise, in_unit_interval
+from ..data.inputs import as_images
+from ..hierarchy import Hierarchy
+from . import fast as steps
+from .run import History, Run, Summary, locked
 
 Schedule = float | Callable[[float], float]
 
@@ -73,8 +75,8 @@ def fit(
     compile: "auto" records the step of a training of 500 steps or more and replays it, on a GPU as a CUDA graph: the
         same numbers, sooner. From 10,000 steps on, on a CPU, it also compiles it: the numbers then agree to rounding.
         True compiles in any case, which costs up to half a minute and needs a C++ compiler. False runs each step as it
-        stands, to be looked at with a debugger. See `vaelib.steps`.
-    folder: where to keep the training after each epoch, see `vaelib.runs`; made where it is missing, and locked.
+        stands, to be looked at with a debugger. See `vaelib.training.fast`.
+    folder: where to keep the training after each epoch, see `vaelib.training.run`; made if missing, and locked.
     resume: continue what lies in `folder`, with the same data and arguments, as if it had never stopped. `epochs`
         counts from the very beginning, and may be raised (past 10,000 steps the rest is compiled, see `compile`).
         Where nothing lies there, the training starts.
@@ -82,7 +84,7 @@ def fit(
 
     Ctrl-C ends the training early: the model keeps its weights of that moment and the history of its whole epochs is
     returned. Under torchrun the processes share each batch, and the result is that of one process; see
-    `vaelib.distributed`.
+    `vaelib.processes`.
 
     Raises ValueError for arguments or data that cannot be meant, or a folder that holds another training; OSError where
     the folder cannot be written; FloatingPointError where the loss stops being finite: the model then has its weights
@@ -92,8 +94,8 @@ def fit(
     """
     if not isinstance(model, Hierarchy):
         raise ValueError(f"model is {type(model).__name__}: expected a VAE, MHVAE, HVAE or another vaelib.Hierarchy")
-    whole(epochs=epochs, batch_size=batch_size, samples=samples)
-    whole(0, seed=seed)
+    integers(epochs=epochs, batch_size=batch_size, samples=samples)
+    integers(0, seed=seed)
     for name, value in (("lr", lr), ("beta", beta)):
         if not callable(value) and not (is_number(value) and value >= 0):
             raise ValueError(f"{name} is {value!r}: expected a finite number of at least 0, or a schedule")
@@ -107,7 +109,7 @@ def fit(
         raise ValueError("tensorboard is True without a folder: expected one to write to")
     _check_objective(objective, model.levels, samples)
     target = device_named(device)
-    distributed.start(target)
+    processes.start(target)
     history, kept = History(), None if folder is None else Path(folder)
     with torch.random.fork_rng([target] if target.type == "cuda" else []), locked(kept):
         torch.manual_seed(seed)  # the caller's random numbers are left as they were
@@ -126,7 +128,7 @@ def fit(
         run = None if kept is None else Run(kept, model, step.adam.state, history, same, resume, tensorboard)
         start = time.perf_counter() - (history.seconds[-1] if history.seconds else 0.0)
         # Not `disable=not progress`: that would overrule the variable TQDM_DISABLE.
-        quiet = {} if progress and distributed.rank() == 0 else {"disable": True}
+        quiet = {} if progress and processes.rank() == 0 else {"disable": True}
         bar = tqdm(range(len(history.train), epochs), unit="epoch", **quiet)
         for epoch in bar:
             before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -182,10 +184,10 @@ class _Training:
             x = _taken(data, index, device)
             if self.transform is not None:
                 x = self.transform(x)
-            mine, whole = x[distributed.part(len(x))], len(x) == len(batches[0])
+            mine, whole = x[processes.part(len(x))], len(x) == len(batches[0])
             losses[number], more = self.step(mine, self.lr, self.beta, len(x), whole)
             totals += more
-        distributed.sum_over_processes([totals, losses])
+        processes.sum_over_processes([totals, losses])
         finite = torch.isfinite(losses)
         if not finite.all():
             number = int((~finite).nonzero()[0])
@@ -217,9 +219,9 @@ def evaluate(model: Hierarchy, x: Tensor, batch_size: int = 1000) -> Summary:
     model.eval()
     totals = torch.zeros(1 + model.levels, device=x.device)
     for batch in x.split(batch_size):
-        with distributed.noise_of(len(batch)):
-            totals += steps.totals(model(batch[distributed.part(len(batch))], check=False))
-    distributed.sum_over_processes([totals])
+        with processes.noise_of(len(batch)):
+            totals += steps.totals(model(batch[processes.part(len(batch))], check=False))
+    processes.sum_over_processes([totals])
     return _summary(totals, len(x))
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from ._witnesses import (
+from .witnesses import (
     INTEGER,
     NOT_ASKED,
     RELATIONS,

@@ -1,4 +1,4 @@
-"""The data bundled with the package. Their sources, licences and traps are in datasets/DATA_CARD.md.
+"""The data bundled with the package. Their sources, licences and traps are in DATA_CARD.md.
 
 >>> digits = load("mnist")
 >>> digits.train.images.shape, digits.train.labels.shape
@@ -100,17 +100,17 @@ def in_unit_interval(x: Tensor) -> bool:
 
 
 def _bundled(name: str) -> dict[str, np.ndarray]:
-    """The arrays of datasets/<name>.npz; the zip format's checksums tell whether they are whole."""
+    """The arrays of <name>.npz; the zip format's checksums tell whether they are whole."""
     from lzma import LZMAError  # some builds of Python lack it; they can still import vaelib
 
     try:
-        path = importlib.resources.files("vaelib") / "datasets" / f"{name}.npz"
+        path = importlib.resources.files("vaelib.data") / f"{name}.npz"
         with path.open("rb") as stream, np.load(stream) as arrays:
             return dict(arrays)
     except (OSError, EOFError, ValueError, RuntimeError, UnpicklingError, zipfile.BadZipFile, LZMAError) as error:
         raise OSError(
             f"the bundled data file {name}.npz is missing or damaged: "
-            "reinstall vaelib (in a clone of the repository: git checkout vaelib/datasets)"
+            "reinstall vaelib (in a clone of the repository: git checkout vaelib/data)"
         ) from error
 
 

@@ -23,8 +23,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from .described import build, describe
-from .hierarchy import Hierarchy
+from ..hierarchy import Hierarchy
+from ..remembered import build, describe
 
 FORMAT = 1
 

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from . import distributed
-from .bounds import Terms, dreg
-from .hierarchy import Hierarchy
+from .. import processes
+from ..bounds import Terms, dreg
+from ..hierarchy import Hierarchy
 
 # Steps of a training; with fewer, what is to save time would cost more of it: up to two seconds to record, 15 to 30 to
 # compile what is not cached, against 1.5 (W1) to 3 ms (W2 of `benchmarks/speed.py`) that a compiled step saves.
@@ -140,13 +140,13 @@ class Step:
         else:
             loss, totals, gradients = self.gradients(x, beta, count)
         if gradients:  # else the record has taken the step
-            distributed.sum_over_processes(gradients)
+            processes.sum_over_processes(gradients)
             self.adam.step(gradients, self.lr)
         return loss, totals
 
     def gradients(self, x: Tensor, beta: float | Tensor, count: int) -> Gradients:
         """Forward and backward, as PyTorch runs them; the weights stay as they are."""
-        with _computing(self.precision, self.device), distributed.noise_of(count):
+        with _computing(self.precision, self.device), processes.noise_of(count):
             terms = self.model(x, self.samples, check=False, path=self.objective is dreg)
             loss = -self.objective(terms, beta).sum() / count
         weights = torch.autograd.grad(loss, self.weights, materialize_grads=True)
@@ -163,7 +163,7 @@ class Step:
             def step(x: Tensor, lr: Tensor, beta: Tensor, *changed: Tensor) -> tuple[Tensor, ...]:
                 with torch.enable_grad():
                     loss, totals, gradients = self.gradients(x, beta, count)
-                if distributed.world() > 1:
+                if processes.world() > 1:
                     return loss, totals, *gradients
                 update(gradients, lr)
                 return loss, totals
@@ -280,7 +280,7 @@ def _ours(model: nn.Module, objective: Callable[[Terms, Any], Tensor]) -> bool:
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     if any(getattr(module, name) for module in model.modules() for name in hooks):
         return False
-    return all(part.__module__.partition(".")[0] in ("torch", __package__) for part in parts)
+    return all(part.__module__.partition(".")[0] in ("torch", "vaelib") for part in parts)
 
 
 def _say(what: str, error: Exception, instead: str) -> None:

@@ -1,7 +1,5 @@
-"""What users hand in, made into what the library works with."""
+"""What users hand in as data, made into what the library works with."""
 
-import math
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -27,15 +25,3 @@ def as_images(data: Any) -> Tensor:
     if not data.is_floating_point():
         raise ValueError(f"data of dtype {data.dtype}: expected floating-point (divide 8-bit images by 255)")
     return data
-
-
-def whole(least: int = 1, **numbers: Any) -> None:
-    """Raise ValueError unless each of the named numbers is an integer of at least `least`."""
-    for name, value in numbers.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name} is {value!r}: expected an integer of at least {least}")
-
-
-def is_number(value: Any, above: float = -math.inf) -> bool:
-    """Whether this is a finite real number above a bound; True and False are none."""
-    return isinstance(value, Real) and not isinstance(value, bool) and above < float(value) < math.inf

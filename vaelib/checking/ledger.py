@@ -1,6 +1,6 @@
 """The ledger: every numbered equation of the course beside the claim that checks it.
 
-    python tools/ledger.py            reads notebooks/*.ipynb, writes build/ledger.json and build/ledger.md
+    python -m vaelib.checking.ledger   reads notebooks/*.ipynb, writes build/ledger.json and build/ledger.md
 
 It reads the *stored* outputs (nbval sees to it that they are what the code gives) and exits with status 1, naming each,
 where a numbered equation has no claim, a claim has no equation, fewer than two kinds of witnesses, no twin, or did not
@@ -25,7 +25,8 @@ from typing import Any
 
 import nbformat
 
-MIME = "application/vnd.vaelib.claim+json"
+from .claims import MIME
+
 STATEMENTS = [f"S{n}" for n in range(1, 21)]
 ERRORS = [f"E{n}" for n in range(1, 26)]
 VERDICTS = ("true under a condition", "true", "hypothesis", "slip")
