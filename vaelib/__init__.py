@@ -39,7 +39,7 @@ from .data import Dataset, Split, binarise, cave, load
 from .evaluate import NLL, nll
 from .hierarchy import Hierarchy
 from .models import HVAE, MHVAE, VAE, Ladder
-from .training import History, fit, load_model, save
+from .training import Epoch, History, Run, Training, fit, load_model, save
 
 if TYPE_CHECKING:
     from . import checking, exact, plots
@@ -55,13 +55,16 @@ __all__ = [
     "ContinuousBernoulli",
     "Dataset",
     "DiscretisedLogistic",
+    "Epoch",
     "Gaussian",
     "Hierarchy",
     "History",
     "Ladder",
+    "Run",
     "Split",
     "StandardNormal",
     "Terms",
+    "Training",
     "binarise",
     "cave",
     "checking",

@@ -23,8 +23,7 @@ import vaelib as vl
 from vaelib import processes
 from vaelib.models import LIKELIHOODS
 from vaelib.training import saving as checkpoint
-from vaelib.training.fast import PRECISIONS
-from vaelib.training.loop import device_named
+from vaelib.training.device import PRECISIONS, device_named
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console()

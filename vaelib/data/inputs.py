@@ -25,3 +25,16 @@ def as_images(data: Any) -> Tensor:
     if not data.is_floating_point():
         raise ValueError(f"data of dtype {data.dtype}: expected floating-point (divide 8-bit images by 255)")
     return data
+
+
+# TEMP
+def as_tensor(data, *, key=None, name="x", dtype=None):
+    return as_images(data)
+
+
+def is_streamed(data):
+    return False
+
+
+class Streamed:
+    pass
