@@ -117,7 +117,19 @@ def test_what_is_infinite_or_too_large_for_a_float_is_no_finite_number(value):
     assert not is_number(value)
 
 
-def test_integers_of_numpy_make_models():
-    """The two of the public report that are about models (field report F14); epochs are tested with the training."""
-    assert len(vl.VAE.mlp(6, np.int64(2), (8,)).sample(3)) == 3
-    assert vl.VAE.mlp(6, 2, (np.int32(8), np.uint8(4))).sample(3).shape == (3, 6)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: vl.VAE.mlp(6, np.int64(2), (8,)),
+        lambda: vl.VAE.mlp(np.prod((2, 3)), 2, (8,)),
+        lambda: vl.fit(vl.VAE.mlp(6, 2, (8,)), torch.ones(8, 6), epochs=np.int64(1), device="cpu", progress=False),
+        # The three above were reported, those below were not.
+        lambda: vl.VAE.mlp((np.uint8(2), torch.tensor(3)), 2, (np.int32(8),)),
+        lambda: vl.nll(vl.VAE.mlp(6, 2, (8,)), torch.ones(8, 6), samples=np.int16(3)),
+        lambda: vl.VAE.mlp(6, 2, (8,)).sample(np.array(3)),
+        lambda: vl.cave.sample(np.int64(2), seed=np.uint32(1)),
+        lambda: vl.warmup(np.float32(2))(torch.tensor(1.0)),
+    ],
+)
+def test_numbers_of_numpy_and_torch_do_where_numbers_do(call):
+    call()

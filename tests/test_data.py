@@ -265,7 +265,7 @@ def test_damaged_file_is_one_clear_sentence(monkeypatch, tmp_path, damage):
         "flipped": whole[:1_000_000] + bytes([whole[1_000_000] ^ 1]) + whole[1_000_001:],
         "not a zip": b"version https://example.org/pointer\n" * 40,
     }[damage]
-        if damaged is not None:
+    if damaged is not None:
         (tmp_path / "omniglot.npz").write_bytes(damaged)
     monkeypatch.setattr(data.bundled.importlib.resources, "files", lambda package: tmp_path)
     with pytest.raises(OSError, match=r"omniglot\.npz is missing or damaged: reinstall"):
