@@ -37,8 +37,12 @@ RANK = 8  # numbers per pixel from which `Categorical` makes 256 logits
 
 def shape_of(event: Shape, name: str = "event") -> tuple[int, ...]:
     """An integer or a shape as a tuple. Raises ValueError for anything else."""
-    shape = (event,) if isinstance(event, int) else tuple(event) if isinstance(event, list | tuple) else ()
-    if not shape or any(not isinstance(size, int) or isinstance(size, bool) or size < 1 for size in shape):
+    sizes = event if isinstance(event, list | tuple) else (event,)
+    try:
+        shape = tuple(integers(**{name: size})[0] for size in sizes)
+    except ValueError:
+        shape = ()
+    if not shape:
         raise ValueError(f"{name} is {event!r}: expected a positive integer or a shape such as (1, 28, 28)")
     return shape
 

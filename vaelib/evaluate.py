@@ -19,7 +19,7 @@ from torch import Tensor
 from . import processes
 from .arguments import integers
 from .bounds import Terms, iwae
-from .data.inputs import as_images
+from .data.inputs import as_tensor
 from .hierarchy import Hierarchy
 
 # Decoder outputs held at once, in numbers: 2^22 of float32 are 16 MiB, which was fastest on a CPU.
@@ -66,7 +66,7 @@ def enter(model: Hierarchy, x: Any) -> Tensor:
     """The user's data as one tensor that suits the model, on the model's device."""
     if not isinstance(model, Hierarchy):
         raise ValueError(f"model is {type(model).__name__}: expected a VAE, MHVAE, HVAE or another vaelib.Hierarchy")
-    x = as_images(x)
+    x = as_tensor(x)
     model.check(x.to(device_of(model)))
     return x.to(device_of(model))
 
