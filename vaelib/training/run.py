@@ -18,7 +18,6 @@ from torch import Tensor
 
 from .. import processes
 from ..hierarchy import Hierarchy
-from ..remembered import describe
 from . import saving as checkpoint
 
 
@@ -106,12 +105,13 @@ class Run:
         curve = [summary.elbo for summary in self.history.curve]
         if curve[-1] == max(curve):
             checkpoint.save(self.model, self.folder / "best.safetensors")
-        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        state, model = checkpoint.state_of(self.model)
+        tensors = {f"model.{name}": value for name, value in state.items()}
         tensors |= {f"optimizer.{name}": value for name, value in self._moments.items()}
         tensors["random.cpu"] = torch.get_rng_state()
         if self._device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self._device)
-        info = {"kind": "training", "model": describe(self.model), "same": self.same, "history": asdict(self.history)}
+        info = {"kind": "training", "model": model, "same": self.same, "history": asdict(self.history)}
         checkpoint.write(self.last, tensors, info)
 
     def _restore(self) -> None:
@@ -122,12 +122,12 @@ class Run:
             raise ValueError(f"{self.last} is of a training with {info['same']}, not {self.same}: use another folder")
         state, moments = _below("model.", tensors), _below("optimizer.", tensors)
         for here, there, what in (
-            (self.model.state_dict(), state, "another model"),
+            (checkpoint.state_of(self.model)[0], state, "another model"),
             (self._moments, moments, "other weights: expected the same ones to be frozen"),
         ):
             if {name: of.shape for name, of in here.items()} != {name: of.shape for name, of in there.items()}:
                 raise ValueError(f"{self.last} is of a training of {what}")
-        self.model.load_state_dict(state)
+        checkpoint.fill(self.model, state, info["model"])
         for name, value in self._moments.items():
             value.copy_(moments[name])
         torch.set_rng_state(tensors["random.cpu"])
