@@ -1,35 +1,39 @@
 """How a model was made, remembered by the model, so that a file can say it and a program make it again.
 
-    >>> from vaelib import VAE
-    >>> VAE.mlp(784, latent=8, hidden=(32,)).made_by
-    {'class': 'VAE', 'factory': 'mlp', 'arguments': [784], 'options': {'latent': 8, 'hidden': [32]}}
+>>> from vaelib import VAE
+>>> VAE.mlp(784, latent=8, hidden=(32,)).made_by
+{'class': 'VAE', 'factory': 'mlp', 'arguments': [784], 'options': {'latent': 8, 'hidden': [32]}}
 """
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from torch import Tensor, nn
 
-_FACTORIES: set[Callable[..., Any]] = set()
+P = ParamSpec("P")
+M = TypeVar("M")
+
+_FACTORIES: set[Any] = set()
 
 
-def factory(make: Callable[..., Any]) -> Callable[..., Any]:
+def factory(make: Callable[P, M]) -> Callable[P, M]:
     """Decorates a classmethod such as `VAE.mlp`: the model it returns has the call, as plain JSON, in `made_by`.
 
-    `made_by` is None where an argument is neither JSON, nor a NumPy number, nor a layer's class in `torch.nn`. A tensor,
-    such as the mean of the data, is forgotten: it is a value to start from, and the weights hold it by now.
+    `made_by` is None where an argument is neither JSON, nor a NumPy number, nor a layer's class in `torch.nn`. A
+    tensor, such as the mean of the data, is forgotten: it is a value to start from, and the weights hold it by now.
     """
 
     @functools.wraps(make)
-    def remember(cls: type, *args: Any, **kwargs: Any) -> Any:
-        model = make(cls, *args, **kwargs)
+    def remember(*args: P.args, **kwargs: P.kwargs) -> M:
+        model: Any = make(*args, **kwargs)
+        kind: Any = args[0]
         try:
-            call = {"class": cls.__name__, "factory": make.__name__, "arguments": _plain(args), "options": _plain(kwargs)}
+            call = {"arguments": _plain(args[1:]), "options": _plain(kwargs)}
+            model.made_by = {"class": kind.__name__, "factory": remember.__name__, **call}
         except TypeError:
-            call = None
-        model.made_by = call
+            model.made_by = None
         return model
 
     _FACTORIES.add(remember)
@@ -42,7 +46,7 @@ def remake(made_by: Mapping[str, Any], classes: Mapping[str, type]) -> Any:
     Raises:
         ValueError: The classes have no such factory, or torch no such layer.
     """
-    make = getattr(classes.get(made_by["class"]), str(made_by["factory"]), None)
+    make: Any = getattr(classes.get(made_by["class"]), str(made_by["factory"]), None)
     if getattr(make, "__func__", None) not in _FACTORIES:
         raise ValueError(f"vaelib has no factory {made_by['class']}.{made_by['factory']}")
     return make(*map(_value, made_by["arguments"]), **{name: _value(v) for name, v in made_by["options"].items()})
