@@ -28,7 +28,6 @@ from torch.distributions import Distribution, Independent, Normal
 from . import distributions
 from .arguments import integers, is_number
 from .nets import mlp
-from .remembered import Described
 
 Shape = int | Sequence[int]
 
@@ -47,7 +46,7 @@ def shape_of(event: Shape, name: str = "event") -> tuple[int, ...]:
     return shape
 
 
-class Conditional(Described, nn.Module):
+class Conditional(nn.Module):
     """What the bundled conditionals share: a network that gives P parameters for each entry of the event.
 
     Parameters
@@ -266,7 +265,7 @@ class Categorical(Conditional):
         return self.independent(distributions.GreyLevels(self.levels(features)))
 
 
-class StandardNormal(Described, nn.Module):
+class StandardNormal(nn.Module):
     """The prior N(0, I) over a latent of the given size. `forward()` returns the distribution."""
 
     zeros: Tensor

@@ -12,10 +12,9 @@ from torch.distributions import Distribution, constraints, kl_divergence
 from . import distributions
 from .arguments import integers
 from .bounds import Terms
-from .remembered import Described
 
 
-class Hierarchy(Described, nn.Module, ABC):
+class Hierarchy(nn.Module, ABC):
     """What all models share: latents z_1 ... z_T, z_1 next to the data, with p(x, z) and q(z | x) that can be scored.
 
     Latents are passed as the list [z_1, ..., z_T], each (K, B, L_t).

@@ -24,8 +24,8 @@ from torch.distributions import Distribution, Independent, Normal
 from . import conditionals, nets
 from .arguments import integers
 from .conditionals import Conditional, Gaussian, Shape, StandardNormal, shape_of
+from .factories import factory
 from .hierarchy import Hierarchy
-from .remembered import Described
 
 LIKELIHOODS = {
     "bernoulli": conditionals.Bernoulli,
@@ -79,6 +79,7 @@ class MHVAE(Hierarchy):
         self.prior = prior
 
     @classmethod
+    @factory
     def mlp(
         cls,
         event: Shape,
@@ -152,6 +153,7 @@ class VAE(MHVAE):
         super().__init__([encoder], [decoder], prior)
 
     @classmethod
+    @factory
     def mlp(  # ty: ignore[incompatible-method-override] - one level has one latent size, not a sequence
         cls,
         event: Shape,
@@ -166,6 +168,7 @@ class VAE(MHVAE):
         return cls(chain.encoders[0], chain.decoders[0])
 
     @classmethod
+    @factory
     def conv(
         cls,
         event: Sequence[int],
@@ -216,6 +219,7 @@ class HVAE(Hierarchy):
         self.prior = prior
 
     @classmethod
+    @factory
     def mlp(
         cls,
         event: Shape,
@@ -263,7 +267,7 @@ class HVAE(Hierarchy):
         return self.decoders[level](torch.cat(list(above), -1))
 
 
-class Ladder(Described, nn.Module):
+class Ladder(nn.Module):
     """The bottom-up network of an `HVAE`: d_t = net_t(d_{t-1}) with d_0 = x, and N(m_t, s_t^2) read off each d_t.
 
     inputs: entries of x. latents: (L_1, ..., L_T). hidden: layer sizes of net_t. options: see `vaelib.nets.mlp`.

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from .arguments import integers
-from .remembered import Described
 
 NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
@@ -68,7 +67,7 @@ def mlp(
     return nn.Sequential(*layers)
 
 
-class ConvEncoder(Described, nn.Module):
+class ConvEncoder(nn.Module):
     """Images (N, C, H, W) -> (N, outputs): one convolution with stride 2 for each of `channels`, then a linear layer.
 
     Raises ValueError where H or W cannot be halved that often.
@@ -87,7 +86,7 @@ class ConvEncoder(Described, nn.Module):
         return self.layers(images)
 
 
-class ConvDecoder(Described, nn.Module):
+class ConvDecoder(nn.Module):
     """(N, inputs) -> images (N, C, H, W): the mirror image of `ConvEncoder`.
 
     For a likelihood with P parameters per pixel let the event have P C channels: all of the first parameter come first.
