@@ -158,7 +158,7 @@ class Run:
                 state.restore(*saving.read(self.last), self.last)
             if processes.rank() == 0:
                 if self.config is not None:
-                    saving.write_text(self.folder / "run.json", json.dumps(dict(self.config), indent=2) + "\n")
+                    saving.put(self.folder / "run.json", (json.dumps(dict(self.config), indent=2) + "\n").encode())
                 if self.tensorboard:
                     from torch.utils.tensorboard import SummaryWriter  # a package of its own, for those who use it
 
@@ -172,7 +172,7 @@ class Run:
             return
         epochs = state.history
         lines = "".join(json.dumps(epoch.plain()) + "\n" for epoch in epochs)
-        saving.write_text(self.folder / "metrics.jsonl", lines)
+        saving.put(self.folder / "metrics.jsonl", lines.encode())
         if self._board is not None:
             for name, value in epochs[-1].metrics.items():
                 self._board.add_scalar(name, value, len(epochs))
@@ -206,7 +206,7 @@ class State:
                     numbers.setdefault(str(i), {})[name] = value
         tensors |= {f"random.{place}": value for place, value in enumerate(self.random.state)}
         history = [epoch.plain() for epoch in self.history]
-        return tensors, {**info, "kind": "training", "same": self.same, "optimizer": numbers, "history": history}
+        return tensors, {"kind": "training", "model": info, "same": self.same, "optimizer": numbers, "history": history}
 
     def restore(self, tensors: dict[str, Tensor], info: dict[str, Any], path: Path) -> None:
         """Put what `kept` gave back. Raises ValueError, before anything is changed, where it is of another training."""
@@ -216,7 +216,7 @@ class State:
             there, here = info["same"].get(name), self.same.get(name)
             if there != here:
                 raise ValueError(f"{path} is of a training with another {name}: {_differ(there, here)}")
-        saving.fill(self.model, _below("model.", tensors), info)
+        saving.fill(self.model, _below("model.", tensors), info["model"])
         entries: dict[int, dict[str, Any]] = {int(i): dict(values) for i, values in info["optimizer"].items()}
         for name, value in _below("optimizer.", tensors).items():
             i, key = name.split(".", 1)

@@ -158,6 +158,11 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], info: Map
     stored, aliases = _stored(tensors)
     text = json.dumps({**info, "format": FORMAT, "aliases": aliases}, allow_nan=True)
     data = safetensors.torch.save(stored, {"vaelib": text, "sha256": _digest(stored, text)})
+    put(path, data)
+
+
+def put(path: Path, data: bytes) -> None:
+    """Puts a file in its place, wholly or not at all; errors as for `write`."""
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
         with open(temporary, "xb") as file:
