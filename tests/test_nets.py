@@ -134,7 +134,11 @@ def test_images_that_halve_exactly_have_the_weights_that_they_always_had():
     torch.manual_seed(0)
     decoder = ConvDecoder(5, (3, 8, 16), (4, 6))
     torch.manual_seed(0)
-    linear, first, second = nn.Linear(5, 4 * 2 * 4), nn.ConvTranspose2d(4, 6, 4, 2, 1), nn.ConvTranspose2d(6, 3, 4, 2, 1)
+    linear, first, second = (
+        nn.Linear(5, 4 * 2 * 4),
+        nn.ConvTranspose2d(4, 6, 4, 2, 1),
+        nn.ConvTranspose2d(6, 3, 4, 2, 1),
+    )
     z = torch.randn(2, 5)
     h = functional.silu(linear(z).view(2, 4, 2, 4))
     assert torch.equal(decoder(z), second(functional.silu(first(h))))

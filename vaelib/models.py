@@ -23,8 +23,9 @@ from torch.distributions import Distribution, Independent, Normal
 
 from . import conditionals, nets
 from .arguments import integers
-from .conditionals import Conditional, Gaussian, Shape, StandardNormal, shape_of
+from .conditionals import Conditional, Gaussian, Shape, shape_of
 from .hierarchy import Hierarchy
+from .priors import StandardNormal
 from .remembered import Described
 
 LIKELIHOODS = {
