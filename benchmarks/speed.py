@@ -254,9 +254,8 @@ def draw(
     runs: dict[int, dict[str, dict[str, dict[str, list[float]]]]], cost: dict[str, list[tuple[int, float]]]
 ) -> str:
     """speed.png and cost.png; the slopes of the latter as Markdown."""
-    import vaelib as vl
+    import matplotlib.pyplot as plt
 
-    plt = vl.plots.plt
     figure, axes = plt.subplots(1, 4, figsize=(12, 4.2), sharey=True, layout="constrained")
     for axis, (w, t) in zip(axes, [(w, t) for t, run in runs.items() for w in run], strict=True):
         names = sorted(runs[t][w], key=lambda name: ratios(runs[t][w], name)[0])

@@ -33,13 +33,13 @@ from .conditionals import (
     ContinuousBernoulli,
     DiscretisedLogistic,
     Gaussian,
-    StandardNormal,
 )
 from .data import Dataset, Split, binarise, cave, load
 from .evaluate import NLL, nll
 from .hierarchy import Hierarchy
 from .models import HVAE, MHVAE, VAE, Ladder
 from .training import Epoch, History, Run, Training, fit, load_model, save
+from .priors import MixturePrior, StandardNormal, VampPrior
 
 if TYPE_CHECKING:
     from . import checking, exact, plots
@@ -60,11 +60,13 @@ __all__ = [
     "Hierarchy",
     "History",
     "Ladder",
+    "MixturePrior",
     "Run",
     "Split",
     "StandardNormal",
     "Terms",
     "Training",
+    "VampPrior",
     "binarise",
     "cave",
     "checking",

@@ -178,7 +178,7 @@ class DiscretisedLogistic(_LocationScale):
 
     def forward(self, condition: Tensor) -> Independent:
         loc, scale = self.location_and_scale(condition)
-        return self.independent(distributions.DiscretisedLogistic(loc, scale))
+        return self.independent(distributions.LogisticGreyLevels(loc, scale))
 
 
 class Bernoulli(Conditional):
@@ -238,7 +238,7 @@ class ContinuousBernoulli(Conditional):
 
     def forward(self, condition: Tensor) -> Independent:
         (logits,) = self.parameters_at(condition)
-        return self.independent(distributions.ContinuousBernoulli(logits))
+        return self.independent(distributions.ContinuousBernoulliDensity(logits))
 
 
 class Categorical(Conditional):
@@ -262,20 +262,4 @@ class Categorical(Conditional):
 
     def forward(self, condition: Tensor) -> Independent:
         features = torch.stack(list(self.parameters_at(condition)), -1)  # (..., *event, rank)
-        return self.independent(distributions.GreyLevels(self.levels(features)))
-
-
-class StandardNormal(nn.Module):
-    """The prior N(0, I) over a latent of the given size. `forward()` returns the distribution."""
-
-    zeros: Tensor
-
-    def __init__(self, event: Shape):
-        super().__init__()
-        self.event = shape_of(event)
-        # A buffer, so that the prior follows the model to its device and dtype.
-        self.register_buffer("zeros", torch.zeros(self.event), persistent=False)
-
-    def forward(self) -> Independent:
-        normal = Normal(self.zeros, torch.ones_like(self.zeros), validate_args=False)
-        return Independent(normal, len(self.event), validate_args=False)
+        return self.independent(distributions.CategoricalGreyLevels(self.levels(features)))
