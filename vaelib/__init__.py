@@ -33,12 +33,12 @@ from .conditionals import (
     ContinuousBernoulli,
     DiscretisedLogistic,
     Gaussian,
-    StandardNormal,
 )
 from .data import Dataset, Split, binarise, cave, load
 from .evaluate import NLL, nll
 from .hierarchy import Hierarchy
 from .models import HVAE, MHVAE, VAE, Ladder
+from .priors import MixturePrior, StandardNormal, VampPrior
 from .training import History, fit, load_model, save
 
 if TYPE_CHECKING:
@@ -59,9 +59,11 @@ __all__ = [
     "Hierarchy",
     "History",
     "Ladder",
+    "MixturePrior",
     "Split",
     "StandardNormal",
     "Terms",
+    "VampPrior",
     "binarise",
     "cave",
     "checking",

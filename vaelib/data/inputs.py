@@ -25,3 +25,8 @@ def as_images(data: Any) -> Tensor:
     if not data.is_floating_point():
         raise ValueError(f"data of dtype {data.dtype}: expected floating-point (divide 8-bit images by 255)")
     return data
+
+
+def as_tensor(data: Any, *, key: str | None = None, name: str = "x", dtype: torch.dtype | None = None) -> Tensor:
+    """`as_images`, in this dtype."""
+    return as_images(data).to(dtype)
