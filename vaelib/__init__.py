@@ -38,8 +38,8 @@ from .data import Dataset, Split, binarise, cave, load
 from .evaluate import NLL, nll
 from .hierarchy import Hierarchy
 from .models import HVAE, MHVAE, VAE, Ladder
-from .training import Epoch, History, Run, Training, fit, load_model, save
 from .priors import MixturePrior, StandardNormal, VampPrior
+from .training import Epoch, History, Run, Training, fit, load_model, save
 
 if TYPE_CHECKING:
     from . import checking, exact, plots
