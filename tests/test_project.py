@@ -107,6 +107,7 @@ def test_the_speeds_in_the_readme_are_those_that_were_measured():
     assert max(rows["Pyro"] + rows["pythae"]) < 1
 
 
+@pytest.mark.slow
 def test_readme_example_runs(capsys):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     for slow, quick in {"digits.train.images": "digits.train.images[:256]", "epochs=20": "epochs=1"}.items():
