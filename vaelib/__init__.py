@@ -17,12 +17,7 @@ samples and B the number of examples. Every bound and every density is in nats p
 """
 
 import importlib
-import os
 from typing import TYPE_CHECKING
-
-# Two OpenMP threads that spin at every barrier, next to another busy process, slow small networks down many times over.
-# GNU's OpenMP reads this as torch is imported; a value of the user's own stands.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 from . import diagnostics, nets, sandwich
 from .bounds import Terms, cosine, dreg, elbo, free_bits, iwae, warmup
