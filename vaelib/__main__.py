@@ -1,277 +1,272 @@
-"""The command line: train, evaluate, sample from, resume and describe models without writing a program.
+"""The command line: train, resume, evaluate, sample, reconstruct and describe models without writing a program.
 
     vaelib train --model mhvae --out runs/mhvae && vaelib evaluate runs/mhvae
 
-Exit codes: 0 done; 1 something went wrong, with one line that says what; 2 no such command or option; 130 Ctrl-C.
+Exit codes: 0 done; 1 something went wrong, with one line that says what; 2 no such command, option or value;
+130 Ctrl-C.
 """
 
+import argparse
 import functools
+import io
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
-from enum import Enum
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, NoReturn
 
 import torch
-import typer
-from rich.console import Console
-from rich.table import Table
 
 import vaelib as vl
 from vaelib import processes
-from vaelib.models import LIKELIHOODS
-from vaelib.training import saving as checkpoint
-from vaelib.training.device import PRECISIONS, device_named
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-console = Console()
-
-Data = Enum("Data", {name: name for name in ("mnist", "binarized_mnist", "omniglot", "cave")}, type=str)
-Family = Enum("Family", {name: name for name in ("vae", "mhvae", "hvae")}, type=str)
-Likelihood = Enum("Likelihood", {name: name for name in LIKELIHOODS}, type=str)
-Objective = Enum("Objective", {name: name for name in ("elbo", "iwae", "dreg", "free_bits")}, type=str)
-Precision = Enum("Precision", {name: name for name in PRECISIONS}, type=str)
-Compile = Enum("Compile", {"auto": "auto", "yes": "yes", "no": "no"}, type=str)
-RunFolder = Annotated[Path, typer.Argument(help="The folder of a training.", exists=True, file_okay=False)]
+from vaelib.config import COMPILE, OPTIMIZERS, Config, count, from_zero, positive, spelt
+from vaelib.training import saving
+from vaelib.training.device import device_named
 
 
-@dataclass
-class Config:
-    """Everything that decides how a training comes out; kept as `run.json` in its folder."""
-
-    data: str
-    model: str
-    latents: list[int]
-    hidden: list[list[int]]
-    likelihood: str
-    objective: str
-    free_bits: float
-    samples: int
-    epochs: int
-    batch_size: int
-    lr: float
-    warmup: float
-    images: int | None
-    seed: int
-    precision: str
-    compile: str
-
-    @classmethod
-    def read(cls, path: Path) -> "Config":
-        """From a `run.json`. Raises ValueError where a name is missing or unknown."""
-        values = json.loads(path.read_text())
-        names = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or set(values) != names:
-            wrong = set(values) ^ names if isinstance(values, dict) else "no JSON object"
-            raise ValueError(f"{path} is no configuration of a training: missing or unknown are {sorted(wrong)}")
-        return cls(**values)
-
-    def build(self, images: torch.Tensor) -> vl.Hierarchy:
-        """The untrained model for these training images, its weights drawn from the seed."""
-        torch.manual_seed(self.seed)
-        event, mean = images.shape[1:], images.mean(0) if self.likelihood == "bernoulli" else None
-        if self.model == "vae":
-            if len(self.latents) != 1:
-                raise ValueError(f"a vae has one level, not {len(self.latents)}: give one number of latents, or mhvae")
-            return vl.VAE.mlp(event, self.latents[0], self.hidden[0], self.likelihood, mean)
-        family = vl.MHVAE if self.model == "mhvae" else vl.HVAE
-        return family.mlp(event, self.latents, self.hidden, self.likelihood, mean)
-
-    def fit(self, model: vl.Hierarchy, data: vl.Dataset, out: Path, device: str, **options: bool) -> vl.History:
-        """Train the model in the folder `out`."""
-        bound: Callable[..., Any] = getattr(vl, self.objective)
-        return vl.fit(
-            model,
-            data.train.images[: self.images],
-            data.valid.images,
-            transform=self.transform,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            lr=vl.cosine(self.lr, self.epochs),
-            beta=vl.warmup(self.warmup) if self.warmup else 1.0,
-            samples=self.samples,
-            objective=functools.partial(bound, nats=self.free_bits) if self.objective == "free_bits" else bound,
-            seed=self.seed,
-            device=device,
-            precision=self.precision,
-            compile={"auto": "auto", "yes": True, "no": False}[self.compile],
-            folder=out,
-            **options,
-        )
-
-    @property
-    def transform(self) -> Callable[..., Any] | None:
-        """Grey levels become binary anew in every batch for a Bernoulli likelihood, and stay grey for the others."""
-        return vl.binarise if self.likelihood == "bernoulli" and self.data != "binarized_mnist" else None
+def location(text: str) -> Path:
+    return Path(text).expanduser()
 
 
-def _numbers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r}: expected whole numbers with commas, such as 200,200") from error
+def epochs_done(run: Path) -> list[dict[str, Any]]:
+    """What the training in this folder has seen, epoch by epoch."""
+    return saving.read(run / "last.safetensors")[1]["history"] if (run / "last.safetensors").exists() else []
 
 
-@app.command()
-def train(
-    out: Annotated[Path, typer.Option(help="Folder to keep the training in.")],
-    config: Annotated[Path | None, typer.Option(help="run.json of a training to repeat, in place of options.")] = None,
-    data: Data = Data["mnist"],
-    model: Family = Family["mhvae"],
-    latents: Annotated[str, typer.Option(help="Latents of each level, z_1 first.")] = "100,50",
-    hidden: Annotated[str, typer.Option(help="Hidden layers; a slash parts levels.")] = "200,200/100,100",
-    likelihood: Likelihood = Likelihood["bernoulli"],
-    objective: Objective = Objective["elbo"],
-    free_bits: Annotated[float, typer.Option(help="Nats that each level has free, for that objective.")] = 0.5,
-    samples: Annotated[int, typer.Option(help="Draws from the posterior per example and step.")] = 1,
-    epochs: int = 20,
-    batch_size: int = 128,
-    lr: Annotated[float, typer.Option(help="Learning rate at the start; it falls to 0 along a cosine.")] = 1e-3,
-    warmup: Annotated[float, typer.Option(help="Epochs over which the rate is switched on; 0 for none.")] = 5.0,
-    images: Annotated[int | None, typer.Option(help="Use the first so many training images only.")] = None,
-    seed: int = 0,
-    precision: Annotated[Precision, typer.Option(help="Of matrix products.")] = Precision["auto"],
-    compile: Annotated[Compile, typer.Option(help="yes: a slow start, then fast.")] = Compile["auto"],
-    device: Annotated[str, typer.Option(help='"auto", "cpu", "cuda", ...')] = "auto",
-    tensorboard: Annotated[bool, typer.Option(help="Write the metrics for TensorBoard, too.")] = False,
-) -> None:
+def best(run: Path) -> tuple[Config, vl.Hierarchy]:
+    """The configuration of a training and its best model."""
+    config = Config.read(run / "run.json")
+    if not (run / "best.safetensors").exists():
+        raise ValueError(f"no epoch of {run} is done yet: vaelib resume {run}")
+    return config, vl.load_model(run / "best.safetensors", into=config.build())
+
+
+def train(options: Namespace) -> int:
     """Train a model.
 
     vaelib train --out runs/mhvae
-    vaelib train --out runs/vae --model vae --latents 50 --hidden 200,200 --objective iwae --samples 5
-    vaelib train --out runs/long --epochs 500 --compile yes --tensorboard
+    vaelib train --out runs/vae --model vae --objective iwae --samples 5
+    vaelib train --out runs/mine --data scans.npy --likelihood gaussian --optimizer adamw --clip 5
     vaelib train --out runs/again --config runs/mhvae/run.json
     """
-    levels = [_numbers(level) for level in hidden.split("/")]
-    chosen = (
-        Config.read(config)
-        if config
-        else Config(
-            data=data.value,
-            model=model.value,
-            latents=_numbers(latents),
-            hidden=levels,
-            likelihood=likelihood.value,
-            objective=objective.value,
-            free_bits=free_bits,
-            samples=samples,
-            epochs=epochs,
-            batch_size=batch_size,
-            lr=lr,
-            warmup=warmup,
-            images=images,
-            seed=seed,
-            precision=precision.value,
-            compile=compile.value,
-        )
-    )
-    _train(chosen, out, device, resume=False, tensorboard=tensorboard)
+    given = {f.name: getattr(options, f.name) for f in fields(Config) if hasattr(options, f.name)}
+    values = asdict(Config.read(options.config)) if options.config else {}
+    if "epochs" in given:
+        values["earlier"] = None
+    if "data" in given:
+        values["event"] = values["digest"] = None
+    config = Config(**values | given)
+    for name, used in (("components", config.prior != "standard"), ("free_bits", config.objective == "free_bits")):
+        if name in given and not used:
+            raise ValueError(f"--{name.replace('_', '-')} has no effect with this prior and objective: leave it out")
+    if epochs_done(options.out):
+        raise ValueError(f"{options.out} holds a training: vaelib resume {options.out}, or choose another --out")
+    return fit(config, options.out, options, resume=False)
 
 
-@app.command()
-def resume(
-    run: RunFolder,
-    epochs: Annotated[int | None, typer.Option(help="A new total; without it, what was asked for at first.")] = None,
-    device: str = "auto",
-    tensorboard: Annotated[bool, typer.Option(help="Write the metrics for TensorBoard, too.")] = False,
-) -> None:
+def resume(options: Namespace) -> int:
     """Continue a training that was stopped, bit for bit.
 
     vaelib resume runs/mhvae
+    vaelib resume runs/mhvae --epochs 500
+
+    With another number of epochs the learning rate follows, from there on, the cosine over that number. `run.json`
+    keeps both, so that it goes on repeating the training exactly.
     """
-    chosen = Config.read(run / "run.json")
-    chosen.epochs = chosen.epochs if epochs is None else epochs
-    _train(chosen, run, device, resume=True, tensorboard=tensorboard)
+    config, done, note = Config.read(options.run / "run.json"), len(epochs_done(options.run)), ""
+    if options.epochs is not None and options.epochs < done:
+        raise ValueError(f"{options.run} has done {done} epochs: expected --epochs {done} or more")
+    if options.epochs not in (None, config.epochs):
+        note = f"from epoch {done + 1} on the learning rate follows a cosine over {options.epochs} epochs"
+        note += f", no longer over {config.epochs}"
+        earlier = [*(config.earlier or []), [done, config.epochs]] if done else None
+        config = replace(config, epochs=options.epochs, earlier=earlier)
+    return fit(config, options.run, options, resume=True, note=note)
 
 
-def _train(config: Config, out: Path, device: str, resume: bool, tensorboard: bool) -> None:
-    data = vl.load(config.data)
-    model = config.build(data.train.images)  # what cannot be meant is said before anything is written
-    if processes.rank() == 0 and (resume or not (out / "last.safetensors").exists()):
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "run.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
-    history = config.fit(model, data, out, device, resume=resume, tensorboard=tensorboard)
-    if processes.rank() == 0 and history.curve:
-        best = max(summary.elbo for summary in history.curve)
-        console.print(f"{len(history.curve)} epochs, best ELBO {best:.2f} nats per image, kept in {out}")
-    if history.interrupted:
-        raise typer.Exit(130)
+def fit(config: Config, folder: Path, options: Namespace, resume: bool, note: str = "") -> int:
+    """Train what the configuration says, or what is left of it."""
+    data, bound = config.load(), getattr(vl, config.objective)
+    training = vl.Training(
+        config.build(data.train.images),
+        data.train.images[: config.images],
+        data.valid.images,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        lr=config.lr_at,
+        beta=vl.warmup(config.warmup) if config.warmup else 1.0,
+        samples=config.samples,
+        objective=functools.partial(bound, nats=config.free_bits) if config.objective == "free_bits" else bound,
+        optimizer=OPTIMIZERS[config.optimizer],
+        clip=config.clip,
+        transform=config.transform,
+        seed=config.seed,
+        device=options.device,
+        precision=config.precision,
+        compile=COMPILE[config.compile],
+        run=vl.Run(folder, resume=resume, tensorboard=options.tensorboard, config=asdict(config)),
+    )
+    if note and processes.rank() == 0:
+        print(note)
+    for _ in training:
+        pass
+    history = training.history
+    if history and processes.rank() == 0:
+        highest = max(summary.elbo for summary in history.curve)
+        print(f"{len(history)} epochs, best ELBO {highest:.2f} nats per example, kept in {folder}")
+    return 130 if history.interrupted else 0
 
 
-@app.command()
-def evaluate(
-    run: RunFolder,
-    samples: Annotated[int, typer.Option(help="Importance samples per image.")] = 500,
-    images: Annotated[int | None, typer.Option(help="Use the first so many test images only.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the binarisation and of the importance samples.")] = 0,
-    device: str = "auto",
-) -> None:
+def evaluate(options: Namespace) -> None:
     """The test negative log-likelihood of the best model of a training, as one line of JSON.
 
     vaelib evaluate runs/mhvae --samples 5000
     """
-    config = Config.read(run / "run.json")
-    model = vl.load_model(run / "best.safetensors").to(device_named(device))
-    x = vl.load(config.data).test.images[:images]
-    if config.transform is not None:
-        x = torch.bernoulli(x, generator=torch.Generator().manual_seed(seed))
-    result = vl.nll(model, x, samples=samples, seed=seed)
-    line = {"nll": result.mean, "stderr": result.stderr, "bits_per_dim": result.bits_per_dim, "samples": samples}
+    config, model = best(options.run)
+    x = config.test_images(options.images, options.seed)
+    result = vl.nll(model.to(device_named(options.device)), x, samples=options.samples, seed=options.seed)
+    line = {"nll": result.mean, "stderr": result.stderr, "bits_per_dim": result.bits_per_dim}
+    line = {"run": str(options.run), **line, "samples": options.samples, "images": len(x), "seed": options.seed}
     if processes.rank() == 0:
-        print(json.dumps({"run": str(run), **line, "images": len(x), "seed": seed}))
+        print(json.dumps(line))
 
 
-@app.command()
-def sample(
-    run: RunFolder,
-    out: Annotated[Path, typer.Option(help="The picture to write: .png, .svg or .pdf.")] = Path("samples.png"),
-    n: Annotated[int, typer.Option(help="How many images.", min=1)] = 64,
-    seed: int = 0,
-) -> None:
+def sample(options: Namespace) -> None:
     """A picture of images drawn from the best model of a training (their means given the latents).
 
     vaelib sample runs/mhvae --out digits.png
+    vaelib sample runs/mhvae --temperature 0.7 --level 2
     """
-    torch.manual_seed(seed)
-    images = vl.load_model(run / "best.safetensors").sample(n, mean=True)
-    vl.plots.image_grid(images, title=f"{n} draws from {run.name}")
-    vl.plots.plt.savefig(out)
-    console.print(f"{n} images in {out}")
+    _, model = best(options.run)
+    if options.level is not None and options.level > model.levels:
+        raise ValueError(f"level is {options.level}: expected 1 (next to the data) to {model.levels} (the top)")
+    spread = [options.temperature if options.level in (None, t) else 1.0 for t in range(1, model.levels + 1)]
+    torch.manual_seed(options.seed)
+    images = model.sample(options.n, mean=True, temperature=spread)
+    write(vl.plots.image_grid(images, title=f"{options.n} draws from {options.run.name}"), options.out)
 
 
-@app.command()
-def info(run: RunFolder) -> None:
+def reconstruct(options: Namespace) -> None:
+    """A picture of test images and what is left of them at each level: what is below it is drawn anew.
+
+    vaelib reconstruct runs/mhvae --out reconstructions.png
+    """
+    config, model = best(options.run)
+    levels = [options.level] if options.level else range(1, model.levels + 1)
+    x = config.test_images(options.images, options.seed)
+    torch.manual_seed(options.seed)
+    rows = {"x": x} | {f"from z{level}": model.reconstruct(x, level) for level in levels}
+    write(vl.plots.reconstructions(rows, title=options.run.name), options.out)
+
+
+def write(axes: Any, path: Path) -> None:
+    """The picture that was drawn."""
+    axes.figure.savefig(path)
+    vl.plots.plt.close(axes.figure)
+    print(f"written to {path}")
+
+
+def info(options: Namespace) -> None:
     """What a training is and how far it has come.
 
     vaelib info runs/mhvae
     """
-    _, stored = checkpoint.read(run / "last.safetensors")
-    model, history = vl.load_model(run / "last.safetensors"), stored["history"]
-    elbo, reconstruction, rates = max(history["valid"] or history["train"])
-    table = Table("", "", title=str(run), show_header=False)
-    for name, value in asdict(Config.read(run / "run.json")).items():
-        table.add_row(name, str(value))
-    table.add_row("weights", f"{sum(weight.numel() for weight in model.parameters()):,}")
-    table.add_row("epochs done", str(len(history["train"])))
-    table.add_row(
-        "best ELBO", f"{elbo:.2f} = {reconstruction:.2f} - ({' + '.join(f'{rate:.2f}' for rate in rates)}) nats"
-    )
-    console.print(table)
+    config, epochs = Config.read(options.run / "run.json"), epochs_done(options.run)
+    lines = {name: spelt(value) for name, value in asdict(config).items() if value is not None}
+    lines["weights"] = f"{sum(weight.numel() for weight in config.build().parameters()):,}"
+    lines["epochs done"] = str(len(epochs))
+    if epochs:
+        top = max((epoch.get("valid", epoch["train"]) for epoch in epochs), key=lambda summary: summary["elbo"])
+        rates = " + ".join(f"{rate:.2f}" for rate in top["rates"])
+        lines["best ELBO"] = f"{top['elbo']:.2f} = {top['reconstruction']:.2f} - ({rates}) nats per example"
+    for name, value in lines.items():
+        print(f"{name:<12} {value}")
 
 
-def main() -> None:
-    """The program `vaelib`: what can go wrong in use is one line on stderr and exit code 1."""
+SEED = ("seed", 0, "of the random numbers", from_zero)
+DEVICE = ("device", "auto", "auto, cpu, cuda, cuda:1, mps, ...", str)
+# Each command's options besides those of `Config`: name, default, help, kind.
+OPTIONS: dict[Callable[[Namespace], int | None], list[tuple[str, Any, str, Callable[[str], Any]]]] = {
+    train: [("config", None, "run.json of a training to repeat; options that are given win", location), DEVICE],
+    resume: [("epochs", None, "another total", count), DEVICE],
+    evaluate: [
+        ("samples", 500, "importance samples per image", count),
+        ("images", None, "so many test images only, drawn at random", count),
+        SEED,
+        DEVICE,
+    ],
+    sample: [
+        ("n", 64, "how many images", count),
+        ("temperature", 1.0, "factor on the spread of the latents, below 1 for images nearer to the typical", positive),
+        ("level", None, "the one level that the temperature is for, 1 next to the data; all unless given", count),
+        SEED,
+        ("out", Path("samples.png"), "the picture to write: .png, .svg or .pdf", location),
+    ],
+    reconstruct: [
+        ("level", None, "keep z of this level and above, 1 next to the data; each in turn unless given", count),
+        ("images", 8, "how many test images, drawn at random", count),
+        SEED,
+        ("out", Path("reconstructions.png"), "the picture to write: .png, .svg or .pdf", location),
+    ],
+    info: [],
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """One that says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+    def add(self, name: str, shown: Any, help: str, kind: Callable[[str], Any], **more: Any) -> None:
+        """An option whose help shows its default."""
+        help += "" if shown is None else f" [{shown}]"
+        self.add_argument(f"--{name.replace('_', '-')}", help=help, type=kind, **more)
+
+
+def parser() -> Parser:
+    """The commands and their options."""
+    shape: Any = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+    top = Parser(prog="vaelib", description=__doc__, **shape)
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    for do, options in OPTIONS.items():
+        text = do.__doc__ or ""
+        command = commands.add_parser(do.__name__, help=text.split("\n")[0], description=text, **shape)
+        command.set_defaults(do=do)
+        if do is train:
+            command.add_argument("--out", required=True, help="the folder to keep the training in", type=location)
+            for f in fields(Config):
+                help, kind, choices = (f.metadata[key] for key in ("help", "kind", "choices"))
+                if help:  # what is not given is no attribute of what is parsed
+                    command.add(f.name, f.default, help, kind, choices=choices, default=argparse.SUPPRESS)
+        else:
+            command.add_argument("run", help="the folder of a training", type=location)
+        for name, default, help, kind in options:
+            command.add(name, default, help, kind, default=default)
+        if do in (train, resume):
+            command.add_argument("--tensorboard", help="write the metrics for TensorBoard, too", action="store_true")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The program `vaelib`: its exit code. What can go wrong in use is one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack the letters of a folder's name
+            stream.reconfigure(errors="backslashreplace")
+    options = parser().parse_args(arguments)
     try:
-        app()
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f"vaelib: {error}", file=sys.stderr)
-        raise SystemExit(1) from error
+        return options.do(options) or 0
     except ModuleNotFoundError as error:
-        print(f"vaelib: this command needs {error.name}: pip install {error.name}", file=sys.stderr)
-        raise SystemExit(1) from error
+        message, code = f"this command needs {error.name}: pip install {error.name}", 1
+    except (ValueError, OSError, FloatingPointError) as error:
+        message, code = str(error), 1
+    except KeyboardInterrupt:
+        message, code = "stopped", 130
+    print(f"vaelib: {message}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
