@@ -7,23 +7,28 @@ else
 PYTHON ?= python3
 endif
 
-.PHONY: help setup course test ledger lab bench notebooks clean
+.PHONY: help setup course check test ledger mutate lab bench notebooks clean
 
 help:
 	@echo "make course      execute the notebooks into build/course, training their models (only=\"03 04\": some of them)"
-	@echo "make test        static checks, unit tests, the ledger, and nbval over every notebook"
+	@echo "make check       static checks, docstring examples and the fast unit tests, in a minute"
+	@echo "make test        everything: also the slow unit tests, the ledger, and nbval over every notebook"
 	@echo "make ledger      collect every claim of the notebooks, with its witnesses and twins, into build/ledger.md"
+	@echo "make mutate      change the library in small ways and name the changes that no test notices (modules=\"bounds\")"
 	@echo "make lab         open the notebooks in JupyterLab"
 	@echo "make bench       measure the speed of training on this machine"
 	@echo "make notebooks   execute the notebooks in place and store their outputs (only=\"03 04\": some of them)"
 	@echo "make setup       only make .venv; every command above does that first"
 	@echo "make clean       remove what was built; .venv stays"
 
-setup test ledger lab bench:
+setup check test ledger lab bench:
 	@$(PYTHON) tools/run.py $@
 
 course notebooks:
 	@$(PYTHON) tools/run.py $@ $(only)
+
+mutate:
+	@$(PYTHON) tools/run.py $@ $(modules)
 
 clean:
 	rm -rf build dist .hypothesis .pytest_cache .ruff_cache

@@ -59,8 +59,7 @@ def measure(rounds: int, quick: bool) -> dict[str, dict[str, dict[str, list[floa
     from torch.nn import functional
 
     import vaelib as vl
-    from vaelib.training import fast as steps
-    from vaelib.training import loop as train
+    from vaelib.training import fast
 
     images = vl.load("mnist").train.images[:IMAGES]
 
@@ -105,12 +104,13 @@ def measure(rounds: int, quick: bool) -> dict[str, dict[str, dict[str, list[floa
         return epoch
 
     def by_fit(levels: int, in_all: int) -> Epoch:
-        step = steps.Step(build(levels), vl.elbo, 1, in_all, "auto", "auto")
-        training = train._Training(step, vl.binarise, lambda _: 1e-3, lambda _: 1.0)
+        epochs = math.ceil(in_all / (IMAGES / BATCH))
+        options = {"batch_size": BATCH, "transform": vl.binarise, "device": "cpu", "progress": False}
+        training = iter(vl.Training(build(levels), images, epochs=epochs, **options))
 
         def epoch() -> tuple[float, float]:
             start = time.perf_counter()
-            loss = -training.epoch(images, 0, BATCH).elbo
+            loss = -next(training).train.elbo
             return time.perf_counter() - start, loss
 
         return epoch
@@ -138,11 +138,11 @@ def measure(rounds: int, quick: bool) -> dict[str, dict[str, dict[str, list[floa
         contenders = {
             "bare loop": by_hand(levels, fused=False),
             "bare loop, fused Adam": by_hand(levels, fused=True),
-            SHORT: by_fit(levels, steps.RECORD_FROM),
+            SHORT: by_fit(levels, fast.COMPILE_FROM // 2),
             "matrix products alone": floor(levels),
         }
         if not quick:
-            contenders[LONG] = by_fit(levels, steps.COMPILE_FROM)
+            contenders[LONG] = by_fit(levels, fast.COMPILE_FROM)
             others = {name: make(images.flatten(1), BATCH, levels) for name, make in peers.available().items()}
             contenders |= {name: epoch for name, epoch in others.items() if epoch is not None}
         record: dict[str, dict[str, list[float]]] = {name: {"seconds": [], "loss": []} for name in contenders}
@@ -161,20 +161,24 @@ def costs() -> dict[str, list[tuple[int, float]]]:
     import torch
 
     import vaelib as vl
-    from vaelib.training import fast as steps
-    from vaelib.training import loop as train
 
     images = vl.load("mnist").train.images
 
     def epochs(depth: int = 2, width: int = 100, batch: int = 128, samples: int = 1) -> Callable[[], float]:
         torch.manual_seed(0)
         model = vl.MHVAE.mlp((1, 28, 28), (20,) * depth, ((width,),) * depth)
-        step = steps.Step(model, vl.elbo, samples, steps.RECORD_FROM, "auto", "auto")
-        training = train._Training(step, vl.binarise, lambda _: 1e-3, lambda _: 1.0)
+        options = {
+            "batch_size": batch,
+            "samples": samples,
+            "transform": vl.binarise,
+            "device": "cpu",
+            "progress": False,
+        }
+        training = iter(vl.Training(model, images[: 10 * batch], epochs=100, **options))  # recorded, not compiled
 
         def epoch() -> float:
             start = time.perf_counter()
-            training.epoch(images[: 10 * batch], 0, batch)
+            next(training)
             return (time.perf_counter() - start) / 10 * 1e3
 
         return epoch
@@ -250,9 +254,8 @@ def draw(
     runs: dict[int, dict[str, dict[str, dict[str, list[float]]]]], cost: dict[str, list[tuple[int, float]]]
 ) -> str:
     """speed.png and cost.png; the slopes of the latter as Markdown."""
-    import vaelib as vl
+    import matplotlib.pyplot as plt
 
-    plt = vl.plots.plt
     figure, axes = plt.subplots(1, 4, figsize=(12, 4.2), sharey=True, layout="constrained")
     for axis, (w, t) in zip(axes, [(w, t) for t, run in runs.items() for w in run], strict=True):
         names = sorted(runs[t][w], key=lambda name: ratios(runs[t][w], name)[0])

@@ -225,6 +225,7 @@ def test_the_same_seed_gives_the_same_bits(shadows):
     assert torch.equal(images, shadows[0])
     assert torch.equal(latents, shadows[1])
     assert not torch.equal(cave.sample(10, seed=4)[1], latents[:10])
+    assert torch.equal(cave.sample(np.int64(10), np.uint8(4))[0], cave.sample(10, seed=4)[0])
     assert torch.equal(before, torch.get_rng_state())  # torch's own generator is left alone
 
 
@@ -317,8 +318,10 @@ def test_impossible_latents_are_one_clear_error(change, message):
 
 
 def test_other_misuse_is_one_clear_error():
-    with pytest.raises(ValueError, match="n=0 images: expected at least 1"):
+    with pytest.raises(ValueError, match="n is 0: expected an integer of at least 1"):
         cave.sample(0)
+    with pytest.raises(ValueError, match="seed is None: expected an integer of at least 0"):
+        cave.sample(1, None)
     with pytest.raises(ValueError, match=r"no solid called 'ball': expected one of sphere, cylinder"):
         cave.place("ball")
     with pytest.raises(ValueError, match=r"shape \(2, 10\): expected one row, \(10,\)"):

@@ -11,7 +11,7 @@ import vaelib
 from vaelib import data
 from vaelib.data import cave
 
-DATASETS = Path(vaelib.__file__).parent / "datasets"
+FILES = Path(vaelib.__file__).parent / "data"
 
 
 @pytest.fixture(scope="module")
@@ -87,21 +87,21 @@ def test_one_changed_grey_level_is_another_md5(mnist):
 
 
 def test_omniglot_has_the_hashes_of_the_data_card():
-    card = (DATASETS / "DATA_CARD.md").read_text()
-    with np.load(DATASETS / "omniglot.npz") as arrays:
+    card = (FILES / "DATA_CARD.md").read_text()
+    with np.load(FILES / "omniglot.npz") as arrays:
         for name in ("images", "character", "drawer", "evaluation"):
             shape = str(arrays[name].shape)
             assert f"| {name} {shape} | {hashlib.sha256(arrays[name].tobytes()).hexdigest()} |" in card
 
 
 def test_data_card_tells_the_sizes_of_the_files():
-    card = (DATASETS / "DATA_CARD.md").read_text()
-    for path in DATASETS.glob("*.npz"):
+    card = (FILES / "DATA_CARD.md").read_text()
+    for path in FILES.glob("*.npz"):
         assert f"| `{path.name}` | {path.stat().st_size:,} |" in card
 
 
 def test_the_files_are_small_and_packed_reproducibly():
-    files = sorted(DATASETS.glob("*.npz"))
+    files = sorted(FILES.glob("*.npz"))
     assert [path.stem for path in files] == ["binarized_mnist", "mnist", "omniglot"]
     assert sum(path.stat().st_size for path in files) < 15e6
     for path in files:
@@ -236,14 +236,28 @@ def test_binarise_refuses_what_is_no_probability(bad):
         data.binarise(x)
 
 
-def test_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"no dataset called 'minst'.*binarized_mnist, cave, mnist, omniglot$"):
-        data.load("minst")
+@pytest.mark.parametrize("name", ["minst", "", "MNIST", 3, None, Path("mnist")], ids=repr)
+def test_unknown_name_lists_the_known_ones(name):
+    with pytest.raises(ValueError, match=r"no dataset called .*: expected one of binarized_mnist, cave, mnist, omniglot$"):
+        data.load(name)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "runs/a/best.safetensors", Path("model.safetensors")])
+def test_load_of_a_model_says_what_reads_models(name):
+    with pytest.raises(ValueError, match=rf"no dataset called '{name}': a model is read by load_model$"):
+        data.load(name)
+
+
+def test_load_of_a_file_says_what_reads_files(tmp_path):
+    np.save(tmp_path / "digits.npy", np.zeros((2, 3)))
+    for own in (tmp_path / "digits.npy", str(tmp_path)):
+        with pytest.raises(ValueError, match=r"expected one of .*; a file of your own is read by vaelib.data.load_file$"):
+            data.load(own)
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "flipped", "not a zip"])
 def test_damaged_file_is_one_clear_sentence(monkeypatch, tmp_path, damage):
-    whole = (DATASETS / "omniglot.npz").read_bytes()
+    whole = (FILES / "omniglot.npz").read_bytes()
     damaged = {
         "missing": None,
         "empty": b"",
@@ -251,12 +265,11 @@ def test_damaged_file_is_one_clear_sentence(monkeypatch, tmp_path, damage):
         "flipped": whole[:1_000_000] + bytes([whole[1_000_000] ^ 1]) + whole[1_000_001:],
         "not a zip": b"version https://example.org/pointer\n" * 40,
     }[damage]
-    (tmp_path / "datasets").mkdir()
     if damaged is not None:
-        (tmp_path / "datasets" / "omniglot.npz").write_bytes(damaged)
-    monkeypatch.setattr(data.importlib.resources, "files", lambda package: tmp_path)
+        (tmp_path / "omniglot.npz").write_bytes(damaged)
+    monkeypatch.setattr(data.bundled.importlib.resources, "files", lambda package: tmp_path)
     with pytest.raises(OSError, match=r"omniglot\.npz is missing or damaged: reinstall"):
         data.load("omniglot")
     # The same route with the whole file loads, so it is the damage that is reported.
-    (tmp_path / "datasets" / "omniglot.npz").write_bytes(whole)
+    (tmp_path / "omniglot.npz").write_bytes(whole)
     assert len(data.load("omniglot").test) == 13_180

@@ -14,7 +14,7 @@ from scipy import integrate, special, stats
 from torch.distributions import Independent, constraints
 
 import vaelib as vl
-from vaelib.distributions import LEVELS, ContinuousBernoulli, DiscretisedLogistic, GreyLevels, on_grid
+from vaelib.distributions import LEVELS, CategoricalGreyLevels, ContinuousBernoulliDensity, LogisticGreyLevels, on_grid
 
 GRID = torch.arange(LEVELS, dtype=torch.float64) / 255
 ROUND32, ROUND64 = 2.0**-24, 2.0**-53  # the relative error of one rounding
@@ -33,7 +33,7 @@ def standard_errors(draws: torch.Tensor, mean: torch.Tensor) -> float:
     return ((draws.mean(0) - mean).abs() / (draws.std(0) / math.sqrt(len(draws)))).max().item()
 
 
-# ContinuousBernoulli: the density l e^(l x) / (e^l - 1) on [0, 1].
+# ContinuousBernoulliDensity: the density l e^(l x) / (e^l - 1) on [0, 1].
 
 
 def exact_log_prob(logit: float, x: float) -> float:
@@ -50,7 +50,7 @@ def exact_mean(logit: float) -> float:
 
 @pytest.mark.parametrize("logit", LOGITS)
 def test_continuous_bernoulli_is_right_to_the_last_digits_at_every_logit(logit):
-    p = ContinuousBernoulli(f64(logit))
+    p = ContinuousBernoulliDensity(f64(logit))
     for x in (0.0, 1e-9, 0.3, 0.5, 1.0):
         # A sum of terms of size up to 1 + |l|, with a few roundings in each.
         atol = 8 * ROUND64 * (1 + abs(logit))
@@ -63,14 +63,14 @@ def test_continuous_bernoulli_is_right_to_the_last_digits_at_every_logit(logit):
 def test_the_gradient_of_continuous_bernoulli_is_x_minus_the_mean(logit):
     """d log p / dl = x - E[x], as in every exponential family."""
     l = f64(logit).requires_grad_()
-    (gradient,) = torch.autograd.grad(ContinuousBernoulli(l).log_prob(f64(0.3)).sum(), l)
+    (gradient,) = torch.autograd.grad(ContinuousBernoulliDensity(l).log_prob(f64(0.3)).sum(), l)
     # The series lacks 73 / 34214400 l^10, whose derivative at 0.1 is 2.1e-14.
     assert gradient.item() == pytest.approx(0.3 - exact_mean(logit), abs=3e-14, rel=0)
 
 
 @pytest.mark.parametrize("logit", [-50.0, -3.0, -0.05, 0.0, 0.05, 0.2, 3.0, 50.0])
 def test_continuous_bernoulli_integrates_to_one_and_to_its_mean(logit):
-    p = ContinuousBernoulli(f64(logit))
+    p = ContinuousBernoulliDensity(f64(logit))
 
     def integral(log_density, power: int = 0) -> float:
         value, error = integrate.quad(lambda x: x**power * math.exp(log_density(f64(x))), 0, 1, epsabs=1e-10)
@@ -96,19 +96,19 @@ def test_torchs_own_continuous_bernoulli_is_off_at_large_logits():
                 exact = exact_log_prob(logit, at.item())
                 theirs = torch.distributions.ContinuousBernoulli(logits=logits).log_prob(at).item()
                 assert abs(theirs - exact) > off
-                assert ContinuousBernoulli(logits).log_prob(at).item() == pytest.approx(exact, abs=4e-6)
+                assert ContinuousBernoulliDensity(logits).log_prob(at).item() == pytest.approx(exact, abs=4e-6)
 
 
 def test_between_the_extremes_both_continuous_bernoullis_agree():
     logits, x = torch.linspace(-8, 8, 33, dtype=torch.float64)[:, None], GRID
     theirs = torch.distributions.ContinuousBernoulli(logits=logits, lims=(0.49999, 0.50001))
-    ours = ContinuousBernoulli(logits)
+    ours = ContinuousBernoulliDensity(logits)
     # Their 1 - 2 p and artanh lose digits near p = 1/2 and p = 1: errors of a few 1e-13 times e^8.
     assert torch.allclose(ours.log_prob(x), theirs.log_prob(x), atol=1e-9, rtol=0)
     assert torch.allclose(ours.mean, theirs.mean, atol=1e-9, rtol=0)
 
 
-# DiscretisedLogistic: F((k + 1/2) / 255) - F((k - 1/2) / 255), the tails in the first and the last level.
+# LogisticGreyLevels: F((k + 1/2) / 255) - F((k - 1/2) / 255), the tails in the first and the last level.
 
 LOGISTICS = [(0.5, 0.1), (0.2, 0.004), (-0.3, 0.2), (1.4, 0.5), (0.0, 3.0), (1.0, 0.02)]
 
@@ -117,7 +117,7 @@ LOGISTICS = [(0.5, 0.1), (0.2, 0.004), (-0.3, 0.2), (1.4, 0.5), (0.0, 3.0), (1.0
 def test_discretised_logistic_is_a_difference_of_distribution_functions(loc, scale):
     edges = stats.logistic.cdf((np.arange(257) - 0.5) / 255, loc, scale)
     edges[0], edges[-1] = 0, 1
-    got = DiscretisedLogistic(f64(loc), f64(scale)).log_prob(GRID).exp()
+    got = LogisticGreyLevels(f64(loc), f64(scale)).log_prob(GRID).exp()
     # F is at most 1, its slope at most 1/4 per scale: roundings of 1, and of (1 + |loc|) / scale in its argument.
     atol = 4 * ROUND64 * (1 + (1 + abs(loc)) / scale)
     assert torch.allclose(got, torch.from_numpy(np.diff(edges)), atol=atol, rtol=0)
@@ -133,7 +133,7 @@ def exact_level(k: int, loc: float, scale: float) -> float:
 
 @pytest.mark.parametrize(("loc", "scale"), [(0.5, 1e-3), (-3.0, 1e-3), (4.0, 0.05), (0.3, math.exp(10)), (50.0, 1.0)])
 def test_discretised_logistic_keeps_its_digits_where_a_difference_would_lose_them(loc, scale):
-    p = DiscretisedLogistic(f64(loc), f64(scale))
+    p = LogisticGreyLevels(f64(loc), f64(scale))
     for k in (0, 1, 100, 128, 254, 255):
         want = exact_level(k, loc, scale)
         # Roundings of the argument, of size (1 + |loc|) / scale, and of the result; 1e-13 for log(1 - e^(-1 / 255 s)),
@@ -146,12 +146,12 @@ def test_the_naive_difference_is_not_finite_where_ours_is():
     loc, scale = f64(-3.0), f64(1e-3)
     naive = torch.log(torch.sigmoid((GRID[100] + 0.5 / 255 - loc) / scale) - torch.sigmoid((GRID[100] - loc) / scale))
     assert torch.isinf(naive).all()
-    assert torch.isfinite(DiscretisedLogistic(loc, scale).log_prob(GRID)).all()
+    assert torch.isfinite(LogisticGreyLevels(loc, scale).log_prob(GRID)).all()
 
 
 @pytest.mark.parametrize(("loc", "scale"), [*LOGISTICS, (-1e4, 1.0), (1e4, math.exp(-10)), (0.5, math.exp(10))])
 def test_the_levels_of_a_discretised_logistic_sum_to_one_and_to_its_mean(loc, scale):
-    p = DiscretisedLogistic(f64(loc), f64(scale))
+    p = LogisticGreyLevels(f64(loc), f64(scale))
     probability = p.log_prob(GRID).exp()
     # 256 numbers, each with a relative error of some roundings of (1 + |loc|) / scale, those of a narrow one near 1.
     assert probability.sum().item() == pytest.approx(1, abs=1e-12)
@@ -162,24 +162,24 @@ def test_a_density_at_the_levels_is_no_probability():
     """The width of a level times the logistic density, the mass beyond the ends left out, sums to less than one."""
     density = stats.logistic.pdf(GRID.numpy(), 0.2, 0.1).sum() / 255
     assert density < 0.9
-    assert DiscretisedLogistic(f64(0.2), f64(0.1)).log_prob(GRID).exp().sum().item() == pytest.approx(1, abs=1e-12)
+    assert LogisticGreyLevels(f64(0.2), f64(0.1)).log_prob(GRID).exp().sum().item() == pytest.approx(1, abs=1e-12)
 
 
 def test_the_tails_belong_to_the_first_and_the_last_level():
-    p = DiscretisedLogistic(f64(-1.0, 2.0), f64(0.1, 0.1))
+    p = LogisticGreyLevels(f64(-1.0, 2.0), f64(0.1, 0.1))
     assert torch.allclose(p.log_prob(f64(0.0, 1.0)), f64(0.0, 0.0), atol=1e-4)  # sigmoid(10.02) = 1 - 4.5e-5
     assert torch.allclose(p.mean, f64(0.0, 1.0), atol=1e-4)
     inside = p.log_prob(f64(1 / 255, 254 / 255))  # without a tail they hold next to nothing
     assert (inside < -12).all()
 
 
-# GreyLevels: a softmax over the 256 levels.
+# CategoricalGreyLevels: a softmax over the 256 levels.
 
 
 def test_grey_levels_are_a_softmax_that_sums_to_one():
     torch.manual_seed(0)
     logits = 5 * torch.randn(3, LEVELS, dtype=torch.float64)
-    p = GreyLevels(logits)
+    p = CategoricalGreyLevels(logits)
     want = special.log_softmax(logits.numpy(), -1)
     got = p.log_prob(GRID[:, None])  # (256, 3)
     # Numbers of size up to 40, and a sum of 256 terms.
@@ -190,7 +190,7 @@ def test_grey_levels_are_a_softmax_that_sums_to_one():
 
 
 def test_a_uniform_pixel_costs_eight_bits():
-    p = GreyLevels(torch.zeros(2, 3, LEVELS, dtype=torch.float64))
+    p = CategoricalGreyLevels(torch.zeros(2, 3, LEVELS, dtype=torch.float64))
     bits = -Independent(p, 1).log_prob(GRID[[0, 100, 255]].expand(2, 3)) / math.log(2)
     assert torch.allclose(bits, f64(24, 24), atol=1e-13)
 
@@ -198,7 +198,7 @@ def test_a_uniform_pixel_costs_eight_bits():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_level_is_rounded_not_cut_off(dtype):
     """Data that passed through another format are a little off: a value just below k / 255 is k, not k - 1."""
-    p = GreyLevels(torch.arange(LEVELS, dtype=dtype).expand(LEVELS, -1))
+    p = CategoricalGreyLevels(torch.arange(LEVELS, dtype=dtype).expand(LEVELS, -1))
     exact = p.log_prob(torch.arange(LEVELS, dtype=dtype) / 255)
     # Logits 0 ... 255: neighbouring levels differ by one nat, and the logits' own rounding by 255 * 2^-24 at most.
     assert torch.allclose(exact - exact[0], torch.arange(LEVELS, dtype=dtype), atol=1e-4)
@@ -209,22 +209,24 @@ def test_a_level_is_rounded_not_cut_off(dtype):
 
 
 def test_one_pixel_alone_has_a_grey_level_too():
-    assert GreyLevels(torch.zeros(LEVELS)).log_prob(torch.tensor(0.0)).item() == pytest.approx(-math.log(256))
+    assert CategoricalGreyLevels(torch.zeros(LEVELS)).log_prob(torch.tensor(0.0)).item() == pytest.approx(
+        -math.log(256)
+    )
 
 
 # All three.
 
 
-def continuous_bernoulli(*batch: int, dtype=torch.float64) -> ContinuousBernoulli:
-    return ContinuousBernoulli(3 * torch.randn(*batch, dtype=dtype))
+def continuous_bernoulli(*batch: int, dtype=torch.float64) -> ContinuousBernoulliDensity:
+    return ContinuousBernoulliDensity(3 * torch.randn(*batch, dtype=dtype))
 
 
-def discretised_logistic(*batch: int, dtype=torch.float64) -> DiscretisedLogistic:
-    return DiscretisedLogistic(torch.rand(*batch, dtype=dtype), torch.randn(*batch, dtype=dtype).exp() / 5)
+def discretised_logistic(*batch: int, dtype=torch.float64) -> LogisticGreyLevels:
+    return LogisticGreyLevels(torch.rand(*batch, dtype=dtype), torch.randn(*batch, dtype=dtype).exp() / 5)
 
 
-def grey_levels(*batch: int, dtype=torch.float64) -> GreyLevels:
-    return GreyLevels(2 * torch.randn(*batch, LEVELS, dtype=dtype))
+def grey_levels(*batch: int, dtype=torch.float64) -> CategoricalGreyLevels:
+    return CategoricalGreyLevels(2 * torch.randn(*batch, LEVELS, dtype=dtype))
 
 
 KINDS = [continuous_bernoulli, discretised_logistic, grey_levels]
@@ -243,16 +245,16 @@ def test_log_prob_has_the_gradient_of_finite_differences(make):
 def test_continuous_bernoulli_is_smooth_where_the_series_takes_over(l):
     """Gradients of both branches, value and mean; finite differences step across the seam at 0.1."""
     at = f64(l).requires_grad_()
-    for f in (lambda l: ContinuousBernoulli(l).log_prob(f64(0.9)), lambda l: ContinuousBernoulli(l).mean):
+    for f in (lambda l: ContinuousBernoulliDensity(l).log_prob(f64(0.9)), lambda l: ContinuousBernoulliDensity(l).mean):
         assert torch.autograd.gradcheck(f, at)
 
 
 @pytest.mark.parametrize(
     ("make", "extremes"),
     [
-        (ContinuousBernoulli, [(l,) for l in (-1e4, -100.0, -50.0, -0.1, 0.0, 1e-30, 0.1, 50.0, 100.0, 1e4)]),
+        (ContinuousBernoulliDensity, [(l,) for l in (-1e4, -100.0, -50.0, -0.1, 0.0, 1e-30, 0.1, 50.0, 100.0, 1e4)]),
         (
-            DiscretisedLogistic,
+            LogisticGreyLevels,
             [(loc, math.exp(s)) for loc in (-1e3, -2.0, 0.0, 0.5, 1.0, 3.0, 1e3) for s in (-10, -3, 0, 10)],
         ),
     ],
@@ -281,7 +283,7 @@ def test_float32_grey_levels_stay_finite_at_extremes():
     logits = torch.zeros(LEVELS)
     logits[10], logits[20] = 1e4, -1e4
     logits.requires_grad_()
-    got = GreyLevels(logits).log_prob(torch.arange(LEVELS).float() / 255)
+    got = CategoricalGreyLevels(logits).log_prob(torch.arange(LEVELS).float() / 255)
     assert got[[0, 10, 20]].tolist() == [-1e4, 0, -2e4]  # exact: all other terms underflow
     (gradient,) = torch.autograd.grad(got.sum(), logits)
     assert torch.isfinite(gradient).all()
@@ -305,9 +307,9 @@ def test_samples_have_the_mean_and_lie_in_the_support(make):
 @pytest.mark.parametrize(
     "p",
     [
-        DiscretisedLogistic(f64(0.3), f64(0.01)),
-        DiscretisedLogistic(f64(1.0), f64(0.02)),
-        GreyLevels(torch.linspace(-3, 3, LEVELS)[None]),
+        LogisticGreyLevels(f64(0.3), f64(0.01)),
+        LogisticGreyLevels(f64(1.0), f64(0.02)),
+        CategoricalGreyLevels(torch.linspace(-3, 3, LEVELS)[None]),
     ],
     ids=["inside", "at the edge", "grey levels"],
 )
@@ -334,7 +336,7 @@ def pvalue(counts: np.ndarray, expected: np.ndarray) -> float:
 def test_samples_of_continuous_bernoulli_have_its_distribution(logit):
     """Their distribution function (e^(l x) - 1) / (e^l - 1) makes them uniform: tested by its first two moments."""
     torch.manual_seed(3)
-    x = ContinuousBernoulli(f64(logit)).sample((20_000,))
+    x = ContinuousBernoulliDensity(f64(logit)).sample((20_000,))
     assert ((x >= 0) & (x <= 1)).all()
     if logit > 0:
         x = 1 - x
@@ -346,9 +348,9 @@ def test_samples_of_continuous_bernoulli_have_its_distribution(logit):
 
 def test_float32_samples_of_extreme_logits_stay_in_the_unit_interval():
     torch.manual_seed(4)
-    draws = ContinuousBernoulli(torch.tensor([-1e30, -1e4, 0.0, 1e4, 1e30])).sample((1000,))
+    draws = ContinuousBernoulliDensity(torch.tensor([-1e30, -1e4, 0.0, 1e4, 1e30])).sample((1000,))
     assert ((draws >= 0) & (draws <= 1)).all()
-    levels = DiscretisedLogistic(torch.tensor([-1e4, 1e4, 0.5]), torch.tensor([1e-4, 1e-4, 1e4])).sample((1000,))
+    levels = LogisticGreyLevels(torch.tensor([-1e4, 1e4, 0.5]), torch.tensor([1e-4, 1e-4, 1e4])).sample((1000,))
     assert on_grid.check(levels).all()
     assert levels[:, 0].max() == 0
     assert levels[:, 1].min() == 1
@@ -382,7 +384,7 @@ def test_sample_axes_broadcast_against_a_batch(make):
 
 
 def test_a_shared_scale_broadcasts_against_the_location():
-    p = DiscretisedLogistic(torch.zeros(3, 2), torch.ones(()))
+    p = LogisticGreyLevels(torch.zeros(3, 2), torch.ones(()))
     assert p.batch_shape == p.scale.shape == p.mean.shape == (3, 2)
 
 
@@ -396,9 +398,9 @@ def test_the_grid_is_the_256_grey_levels_in_float32_and_float64():
 
 
 def test_supports_are_what_the_formulas_need():
-    assert ContinuousBernoulli.support is constraints.unit_interval
-    assert GreyLevels.support is DiscretisedLogistic.support is on_grid
-    inside = ContinuousBernoulli.support.check(torch.tensor([0.0, 0.5, 1.0, -1e-6, 1 + 1e-6, math.nan]))
+    assert ContinuousBernoulliDensity.support is constraints.unit_interval
+    assert CategoricalGreyLevels.support is LogisticGreyLevels.support is on_grid
+    inside = ContinuousBernoulliDensity.support.check(torch.tensor([0.0, 0.5, 1.0, -1e-6, 1 + 1e-6, math.nan]))
     assert inside.tolist() == [True, True, True, False, False, False]
 
 

@@ -427,6 +427,7 @@ def wrong_picture(cells: list[NotebookNode]) -> None:
     cells[2].outputs[0].data[PICTURE] = PIXEL.replace("ABSK", "ABSL")
 
 
+@pytest.mark.slow
 def test_nbval_turns_red_on_a_changed_digit(sound, tmp_path):
     altered(sound, tmp_path, "right", lambda cells: None)
     assert run_nbval(tmp_path) == (0, set())
@@ -434,6 +435,7 @@ def test_nbval_turns_red_on_a_changed_digit(sound, tmp_path):
     assert run_nbval(tmp_path) == (1, {"digit"})
 
 
+@pytest.mark.slow
 def test_nbval_misses_stripped_notebooks_and_pictures_which_is_why_there_are_guards(sound, tmp_path):
     stripped = altered(sound, tmp_path, "stripped", strip)
     altered(sound, tmp_path, "picture", wrong_picture)

@@ -1,10 +1,16 @@
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgba
 
+import vaelib as vl
 from vaelib import plots
-from vaelib.training.run import History, Summary
 
 matplotlib.use("Agg")
 
@@ -12,36 +18,201 @@ matplotlib.use("Agg")
 @pytest.fixture(autouse=True)
 def _close_figures():
     yield
-    matplotlib.pyplot.close("all")
+    plt.close("all")
 
 
-def history(levels: int = 2, valid: bool = True) -> History:
-    curve = [Summary(-100.0 + e, -80.0 + e, (12.0, 8.0)[:levels]) for e in range(3)]
-    return History(train=curve, valid=curve if valid else [])
+def history(levels: int = 2, valid: bool = True) -> SimpleNamespace:
+    """All that the plots read of a history: its lists `train` and `valid`."""
+    curve = [SimpleNamespace(elbo=-100.0 + e, reconstruction=-80.0 + e, rates=(12.0, 8.0)[:levels]) for e in range(3)]
+    return SimpleNamespace(train=curve, valid=curve if valid else [])
+
+
+def drawn(ax) -> np.ndarray:
+    return ax.get_images()[0].get_array()
+
+
+def groups(ax) -> dict[str, np.ndarray]:
+    """The points of each entry of the legend."""
+    return {group.get_label(): np.asarray(group.get_offsets()) for group in ax.collections}
 
 
 def test_image_grid_puts_each_image_in_its_tile():
     images = torch.stack([torch.full((1, 4, 4), value) for value in (0.1, 0.2, 0.3, 0.4, 0.5)])
-    drawn = plots.image_grid(images, columns=2).get_images()[0].get_array()
-    assert drawn.shape == (18, 12)
-    values = [drawn[6 * (i // 2) + 3, 6 * (i % 2) + 3] for i in range(5)]
+    tiles = drawn(plots.image_grid(images, columns=2))
+    assert tiles.shape == (18, 12)
+    values = [tiles[6 * (i // 2) + 3, 6 * (i % 2) + 3] for i in range(5)]
     assert values == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
-    assert drawn.mask[15, 9]  # the sixth tile is empty
+    assert tiles.mask[15, 9]  # the sixth tile is empty
+
+
+def test_ink_is_dark_on_light():
+    ax = plots.image_grid(torch.tensor([0.0, 1.0]).view(2, 1, 1, 1))
+    image = ax.get_images()[0]
+    assert image.get_clim() == (0, 1)
+    white, black = image.to_rgba(np.array([0.0, 1.0]))
+    assert white[:3] == pytest.approx(1)
+    assert black[:3] == pytest.approx(0)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16, "array", "channel", "bits", "booleans"])
+def test_grey_images_of_every_kind_are_the_same_picture(kind):
+    images = torch.bernoulli(torch.full((5, 1, 4, 3), 0.5), generator=torch.Generator().manual_seed(0))
+    changes = {
+        "array": lambda x: x.numpy(),
+        "channel": lambda x: x[:, 0],
+        "bits": lambda x: x.to(torch.uint8),
+        "booleans": lambda x: x.bool(),
+    }
+    changed = changes[kind](images) if isinstance(kind, str) else images.to(kind).requires_grad_()
+    want, got = (drawn(plots.image_grid(x, columns=2)) for x in (images, changed))
+    assert np.array_equal(got.mask, want.mask)
+    assert np.array_equal(got.filled(2), want.filled(2))
+
+
+def test_colour_images_are_drawn_in_their_colours_with_gaps_of_paper():
+    torch.manual_seed(0)
+    images = torch.rand(5, 3, 4, 6)
+    tiles = drawn(plots.image_grid(images, columns=2))
+    assert tiles.shape == (18, 16, 4)
+    for i in range(5):
+        top, left = 6 * (i // 2) + 1, 8 * (i % 2) + 1
+        tile = tiles[top : top + 4, left : left + 6]
+        assert np.allclose(tile[..., :3], images[i].permute(1, 2, 0))
+        assert (tile[..., 3] == 1).all()
+    assert tiles[..., 3].sum() == 5 * 4 * 6  # the gaps and the sixth tile are transparent
+
+
+def test_colours_outside_of_zero_to_one_are_clipped():
+    images = torch.tensor([-0.5, 0.25, 1.5]).view(1, 3, 1, 1)  # what a Gaussian likelihood draws
+    assert drawn(plots.image_grid(images))[1, 1].tolist() == [0, 0.25, 1, 1]
+
+
+def test_a_pixel_of_nan_is_left_blank():
+    images = torch.zeros(1, 3, 2, 2)
+    images[0, 1, 0, 1] = torch.nan
+    assert drawn(plots.image_grid(images))[1:3, 1:3, 3].tolist() == [[1, 0], [1, 1]]
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli", "discretised_logistic"])
+def test_draws_of_a_colour_model_can_be_looked_at(likelihood):
+    torch.manual_seed(0)
+    model = vl.VAE.conv((3, 9, 7), latent=4, channels=(4, 8), likelihood=likelihood)
+    x = torch.randint(2, (8, 3, 9, 7)).float()
+    assert drawn(plots.image_grid(model.sample(8))).shape == (11, 72, 4)
+    assert drawn(plots.reconstructions({"x": x, "from z": model.reconstruct(x)})).shape == (22, 72, 4)
 
 
 def test_reconstructions_label_every_row():
     x = torch.rand(5, 1, 4, 4)
     ax = plots.reconstructions({"x": x, "from z1": 1 - x})
     assert [label.get_text() for label in ax.get_yticklabels()] == ["x", "from z1"]
-    drawn = ax.get_images()[0].get_array()
-    assert np.allclose(drawn[1:5, 1:5], x[0, 0])
-    assert np.allclose(drawn[7:11, 1:5], 1 - x[0, 0])
+    assert np.allclose(drawn(ax)[1:5, 1:5], x[0, 0])
+    assert np.allclose(drawn(ax)[7:11, 1:5], 1 - x[0, 0])
+
+
+def test_rows_of_colour_keep_their_order():
+    x = torch.rand(5, 3, 4, 4)
+    tiles = drawn(plots.reconstructions({"x": x, "from z1": 1 - x}))
+    assert np.allclose(tiles[1:5, 7:11, :3], x[1].permute(1, 2, 0))
+    assert np.allclose(tiles[7:11, 7:11, :3], 1 - x[1].permute(1, 2, 0))
+
+
+def test_rows_of_grey_images_may_differ_in_the_channel_axis():
+    x = torch.rand(5, 1, 4, 4)
+    assert drawn(plots.reconstructions({"a": x, "b": x[:, 0], "c": x.numpy()})).shape == (18, 30)
 
 
 def test_latent_scatter_tells_labels_apart_without_colour_alone():
     ax = plots.latent_scatter(torch.randn(100, 2), torch.arange(100) % 10)
     looks = {(c.get_facecolor().tobytes(), c.get_paths()[0].vertices.tobytes()) for c in ax.collections}
     assert len(looks) == 10
+
+
+def test_a_digit_keeps_its_colour_whichever_others_are_there():
+    ax = plots.latent_scatter(torch.randn(20, 2), torch.arange(20) % 2 * 2 + 3, names=[f"digit {i}" for i in range(10)])
+    assert list(groups(ax)) == ["digit 3", "digit 5"]
+    for group, colour in zip(ax.collections, (plots.COLOURS[3], plots.COLOURS[5]), strict=True):
+        assert group.get_facecolor()[0, :3] == pytest.approx(to_rgba(colour)[:3])
+
+
+WORDS = ["sphere", "cone", "cube"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "legend"),
+    [
+        (torch.arange(20).float(), [str(i) for i in range(20)]),
+        (torch.arange(20).numpy(), [str(i) for i in range(20)]),
+        (torch.arange(20, dtype=torch.uint8) % 3, ["0", "1", "2"]),
+        (torch.arange(20) % 3 - 1, ["-1", "0", "1"]),
+        (np.arange(20) % 4 / 2, ["0", "0.5", "1", "1.5"]),
+        ((torch.arange(20) % 2).bfloat16(), ["0", "1"]),
+        (torch.arange(20) > 9, ["False", "True"]),
+        (np.arange(20) > 9, ["False", "True"]),
+        ([i % 2 for i in range(20)], ["0", "1"]),
+        ([WORDS[i % 3] for i in range(20)], ["cone", "cube", "sphere"]),
+        (np.array([WORDS[i % 3] for i in range(20)]), ["cone", "cube", "sphere"]),
+        (np.array([WORDS[i % 3] for i in range(20)], dtype=object), ["cone", "cube", "sphere"]),
+        ([0.5, float("nan")] * 10, ["0.5", "nan"]),
+    ],
+)
+def test_labels_of_every_kind_have_a_legend_and_their_points(labels, legend):
+    z = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    ax = plots.latent_scatter(z, labels)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == legend
+    assert sum(len(points) for points in groups(ax).values()) == 20
+    first = [i for i, label in enumerate(labels) if str(label) == str(labels[0])]
+    of_first = next(points for points in groups(ax).values() if np.allclose(points[0], z[0, :2]))
+    assert np.allclose(of_first, z[first, :2])
+    looks = {(c.get_facecolor().tobytes(), c.get_paths()[0].vertices.tobytes()) for c in ax.collections}
+    assert len(looks) == len(legend)
+
+
+def test_names_are_for_integers_and_booleans():
+    z = torch.randn(6, 2)
+    assert list(groups(plots.latent_scatter(z, torch.arange(6) > 2, names=["no", "yes"]))) == ["no", "yes"]
+    with pytest.raises(ValueError, match="names has 2 entries, and a label is 2: expected integers from 0 to 1"):
+        plots.latent_scatter(z, torch.arange(6), names=["no", "yes"])
+    for labels in ([-1] * 6, [0.5] * 6, ["no"] * 6):
+        with pytest.raises(ValueError, match="expected integers from 0 to 1, one for each name"):
+            plots.latent_scatter(z, labels, names=["no", "yes"])
+
+
+@pytest.mark.parametrize("labels", [torch.arange(21) / 2, np.linspace(-1, 1, 21), [0.1 * i for i in range(21)]])
+def test_many_real_labels_have_a_colour_scale(labels):
+    ax = plots.latent_scatter(torch.randn(21, 2), labels)
+    assert ax.get_legend() is None
+    (points,) = ax.collections
+    assert np.allclose(points.get_array(), labels)
+    assert [axes.get_ylabel() for axes in ax.figure.axes] == ["latent dimension 2", "label"]
+
+
+def test_a_point_without_a_label_is_still_drawn():
+    labels = torch.arange(30).float()
+    labels[3] = torch.nan
+    ax = plots.latent_scatter(torch.randn(30, 2), labels)
+    ax.figure.canvas.draw()
+    (points,) = ax.collections
+    assert points.get_clim() == (0, 29)
+    assert points.get_facecolor()[3, :3] == pytest.approx(to_rgba("lightgrey")[:3])
+
+
+def test_latents_may_be_an_array_and_may_have_a_gradient():
+    z = torch.randn(4, 2)
+    for latents in (z.numpy(), z.clone().requires_grad_(), z.bfloat16()):
+        (points,) = groups(plots.latent_scatter(latents, [1] * 4)).values()
+        assert np.allclose(points, z, atol=0.02)  # eight bits of a bfloat16
+
+
+def test_plots_need_neither_the_training_nor_matplotlib_to_be_imported():
+    code = """
+import sys, vaelib.arguments
+before = set(sys.modules)
+import vaelib.plots
+assert "matplotlib" not in sys.modules
+assert not any(name.startswith("vaelib.") for name in set(sys.modules) - before - {"vaelib.plots"})
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_curves_carry_units_and_the_data():
@@ -62,11 +233,29 @@ def test_rate_per_level_has_a_line_per_level():
     "draw",
     [
         lambda: plots.image_grid(torch.zeros(4)),
+        lambda: plots.image_grid(torch.zeros(4, 4)),
         lambda: plots.image_grid(torch.zeros(0, 1, 4, 4)),
+        lambda: plots.image_grid(torch.zeros(2, 1, 0, 4)),
+        lambda: plots.image_grid(torch.zeros(2, 2, 4, 4)),
+        lambda: plots.image_grid(torch.zeros(2, 4, 4, 4)),
+        lambda: plots.image_grid(torch.zeros(2, 4, 4, 3)),
+        lambda: plots.image_grid(torch.zeros(1, 2, 3, 4, 4)),
+        lambda: plots.image_grid(torch.full((2, 3, 4, 4), 255, dtype=torch.uint8)),
+        lambda: plots.image_grid(np.full((2, 4, 4), 2)),
+        lambda: plots.image_grid(torch.zeros(2, 4, 4), columns=0),
+        lambda: plots.reconstructions({}),
         lambda: plots.reconstructions({"a": torch.zeros(2, 4, 4), "b": torch.zeros(3, 4, 4)}),
+        lambda: plots.reconstructions({"a": torch.zeros(2, 4, 4), "b": torch.zeros(2, 4, 5)}),
+        lambda: plots.reconstructions({"a": torch.zeros(2, 1, 4, 4), "b": torch.zeros(2, 3, 4, 4)}),
+        lambda: plots.reconstructions({"a": torch.zeros(0, 4, 4)}),
         lambda: plots.latent_scatter(torch.zeros(4, 1), torch.zeros(4)),
+        lambda: plots.latent_scatter(torch.zeros(4), torch.zeros(4)),
+        lambda: plots.latent_scatter(torch.zeros(4, 2), torch.zeros(3)),
+        lambda: plots.latent_scatter(torch.zeros(4, 2), torch.zeros(4, 1)),
+        lambda: plots.latent_scatter(torch.zeros(4, 2), 3),
     ],
 )
 def test_wrong_shapes_are_one_clear_error(draw):
-    with pytest.raises(ValueError, match="expected"):
+    with pytest.raises(ValueError, match=": expected"):
         draw()
+    assert not plt.get_fignums()  # and no empty figure is left behind

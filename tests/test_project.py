@@ -93,6 +93,21 @@ def test_readme_links_to_every_notebook_and_to_no_missing_file():
     assert [link for link in links if not (run.ROOT / link).exists()] == []
 
 
+def test_the_file_tree_in_the_readme_has_a_line_for_every_module():
+    (tree,) = re.findall(r"^```\n(vaelib/\n.*?)^```", README, re.DOTALL | re.MULTILINE)
+    folder, found = run.ROOT / "vaelib", []
+    for indent, name, words in re.findall(r"^( +)(\S+)(.*)$", tree.partition("\nnotebooks/")[0], re.MULTILINE):
+        folder = run.ROOT / "vaelib" if len(indent) == 2 else folder
+        if name.endswith("/"):
+            folder /= name
+        else:
+            assert len(words.split()) > 2, name
+            found.append(folder / name)
+    there = {path for path in run.ROOT.glob("vaelib/**/*.py") if path.name != "__init__.py"}
+    assert {path.name for path in there ^ set(found)} == set()
+    assert len(found) == len(set(found))
+
+
 def test_the_speeds_in_the_readme_are_those_that_were_measured():
     table = (run.ROOT / "benchmarks/results/speed.md").read_text()
     rows = {}  # W1 and W2 with one thread, W1 and W2 with two
@@ -107,6 +122,7 @@ def test_the_speeds_in_the_readme_are_those_that_were_measured():
     assert max(rows["Pyro"] + rows["pythae"]) < 1
 
 
+@pytest.mark.slow
 def test_readme_example_runs(capsys):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     for slow, quick in {"digits.train.images": "digits.train.images[:256]", "epochs=20": "epochs=1"}.items():

@@ -2,7 +2,9 @@
 
     python tools/run.py setup               make .venv with all that is needed (every other command does this first)
     python tools/run.py course [01 03 ...]  execute the notebooks into build/course, training their models
-    python tools/run.py test                static checks, unit tests, the ledger, and nbval over every notebook
+    python tools/run.py check               static checks, docstring examples and the fast unit tests, in a minute
+    python tools/run.py test                everything: also the slow unit tests, the ledger, and nbval
+    python tools/run.py mutate [bounds ...] what the tests do not notice: build/mutation.md
     python tools/run.py ledger              collect every claim of the notebooks into build/ledger.md
     python tools/run.py bench               measure the speed of training; results in benchmarks/results
     python tools/run.py lab                 open the notebooks in JupyterLab
@@ -50,6 +52,9 @@ SETTINGS = {
     "TQDM_DISABLE": "1",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
 }
+# OpenMP threads that spin at every barrier, next to another busy process, slow small networks down many times over.
+# GNU's OpenMP reads this as torch loads it, so it is set before Python starts; a value of the user's own stands.
+OPENMP = {"GOMP_SPINCOUNT": "1000"}
 CELL_SECONDS = 300
 # Each worker is a kernel with one thread and a gigabyte or so of memory.
 WORKERS = min(os.cpu_count() or 1, 4)
@@ -60,11 +65,13 @@ def main(arguments: list[str]) -> int:
         prog="tools/run.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("command", choices=["setup", *COMMANDS])
-    parser.add_argument("only", nargs="*", metavar="NOTEBOOK", help="course, notebooks: the first letters of a name")
+    parser.add_argument(
+        "only", nargs="*", metavar="NAME", help="course, notebooks: the first letters of a name; mutate: of a module"
+    )
     parser.add_argument("--here", action="store_true", help="use this Python as it is, not .venv")
     options = parser.parse_intermixed_args(arguments)
-    if options.only and options.command not in ("course", "notebooks"):
-        parser.error(f"{options.command} takes no notebook names")
+    if options.only and options.command not in ("course", "notebooks", "mutate"):
+        parser.error(f"{options.command} takes no names")
     if not options.here:
         set_up()
     if options.command == "setup":
@@ -80,7 +87,8 @@ def call(*command: str | Path, **environment: str) -> int:
     interrupts = []
     before = signal.signal(signal.SIGINT, lambda *_: interrupts.append(True))
     try:
-        code = subprocess.run([str(part) for part in command], cwd=ROOT, env=os.environ | environment).returncode
+        settings = OPENMP | os.environ | environment
+        code = subprocess.run([str(part) for part in command], cwd=ROOT, env=settings).returncode
     finally:
         signal.signal(signal.SIGINT, before)
     if interrupts and code != 0:
@@ -194,8 +202,16 @@ def execute(source: Path, target: Path) -> tuple[float, str]:
     A notebook that fails is written as far as it came, unless that would overwrite its source.
     """
     import nbformat
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    class ThisPython(AsyncKernelManager):
+        """Starts kernels in the Python that runs this, whatever "python3" means to Jupyter (JUPYTER_PATH decides)."""
+
+        kernel_spec = KernelSpec(**get_kernel_dict())
 
     start = time.perf_counter()
     notebook = nbformat.read(source, as_version=4)
@@ -205,7 +221,7 @@ def execute(source: Path, target: Path) -> tuple[float, str]:
     reached = []
     client = NotebookClient(
         notebook,
-        kernel_name="python3",
+        kernel_manager_class=ThisPython,
         timeout=CELL_SECONDS,
         extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # else a line on encryption between local processes
         resources={"metadata": {"path": str(target.parent)}},
@@ -256,17 +272,35 @@ def nbval(folder: Path | str) -> list[str]:
     return [sys.executable, "-m", "pytest", f"-n{WORKERS}", *options, str(folder)]
 
 
+def unit_tests(*options: str) -> list[str]:
+    """The command that runs the unit tests and the examples in the docstrings."""
+    return [sys.executable, "-m", "pytest", f"-n{WORKERS}", "--doctest-modules", *options, "vaelib", "tests"]
+
+
+STATIC = {
+    "ruff check": [sys.executable, "-m", "ruff", "check", "."],
+    "ruff format": [sys.executable, "-m", "ruff", "format", "--check", "."],
+    "ty": [sys.executable, "-m", "ty", "check", "--python", sys.prefix],
+}
+
+
+def check(_only: list[str]) -> int:
+    """What a developer runs after every change."""
+    return run_all(STATIC | {"fast unit tests": unit_tests("-q", "-m", "not slow")})
+
+
 def test(_only: list[str]) -> int:
-    """Runs every check, also after one failed, and closes with a summary."""
-    python = sys.executable
-    stages = {
-        "ruff check": [python, "-m", "ruff", "check", "."],
-        "ruff format": [python, "-m", "ruff", "format", "--check", "."],
-        "ty": [python, "-m", "ty", "check", "--python", sys.prefix],
-        "unit tests": [python, "-m", "pytest", f"-n{WORKERS}", "tests"],
-        "ledger of claims": [python, "-m", "vaelib.checking.ledger"],
+    """Everything that can be checked."""
+    stages = STATIC | {
+        "unit tests": unit_tests(),
+        "ledger of claims": [sys.executable, "-m", "vaelib.checking.ledger"],
         "notebooks under nbval": nbval("notebooks"),
     }
+    return run_all(stages)
+
+
+def run_all(stages: dict[str, list[str]]) -> int:
+    """Runs every stage, also after one failed, and closes with a summary."""
     summary, failed = [], False
     for name, command in stages.items():
         print(f"\n--- {name}", flush=True)
@@ -293,7 +327,21 @@ def bench(_only: list[str]) -> int:
     return call(sys.executable, ROOT / "benchmarks" / "speed.py")
 
 
-COMMANDS = {"course": course, "notebooks": notebooks, "test": test, "ledger": ledger, "lab": lab, "bench": bench}
+def mutate(only: list[str]) -> int:
+    """Changes the library in many small ways, one at a time, and names the changes that no test notices."""
+    return call(sys.executable, ROOT / "tools" / "mutate.py", *only)
+
+
+COMMANDS = {
+    "course": course,
+    "notebooks": notebooks,
+    "check": check,
+    "test": test,
+    "ledger": ledger,
+    "mutate": mutate,
+    "lab": lab,
+    "bench": bench,
+}
 
 if __name__ == "__main__":
     try:

@@ -17,12 +17,7 @@ samples and B the number of examples. Every bound and every density is in nats p
 """
 
 import importlib
-import os
 from typing import TYPE_CHECKING
-
-# Two OpenMP threads that spin at every barrier, next to another busy process, slow small networks down many times over.
-# GNU's OpenMP reads this as torch is imported; a value of the user's own stands.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 from . import diagnostics, nets, sandwich
 from .bounds import Terms, cosine, dreg, elbo, free_bits, iwae, warmup
@@ -33,13 +28,13 @@ from .conditionals import (
     ContinuousBernoulli,
     DiscretisedLogistic,
     Gaussian,
-    StandardNormal,
 )
 from .data import Dataset, Split, binarise, cave, load
 from .evaluate import NLL, nll
 from .hierarchy import Hierarchy
 from .models import HVAE, MHVAE, VAE, Ladder
-from .training import History, fit, load_model, save
+from .priors import MixturePrior, StandardNormal, VampPrior
+from .training import Epoch, History, Run, Training, fit, load_model, save
 
 if TYPE_CHECKING:
     from . import checking, exact, plots
@@ -55,13 +50,18 @@ __all__ = [
     "ContinuousBernoulli",
     "Dataset",
     "DiscretisedLogistic",
+    "Epoch",
     "Gaussian",
     "Hierarchy",
     "History",
     "Ladder",
+    "MixturePrior",
+    "Run",
     "Split",
     "StandardNormal",
     "Terms",
+    "Training",
+    "VampPrior",
     "binarise",
     "cave",
     "checking",

@@ -18,8 +18,8 @@ Its mean under q is the ELBO; the log of the mean of K weights is the IWAE bound
 """
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,25 +27,58 @@ from torch import Tensor
 from .arguments import is_number
 
 
-class Terms(NamedTuple):
-    """Every log-density of K samples for B examples under a model of T levels.
-
-    log_px: (K, B), log p(x | z_1).
-    log_pz: (T, K, B), log p(z_t | z_{t+1}), level z_1 first; the last is the prior log p(z_T).
-    log_qz: (T, K, B), log q(z_t | z_{t-1}), with z_0 = x.
-    kl: (T, K, B) or None: each level's rate with closed forms in place of samples where the model has them.
-    latents: z_1 ... z_T, each (K, B, L_t), or None: kept by `model(x, path=True)` alone.
-    """
-
+class _Densities(NamedTuple):
     log_px: Tensor
     log_pz: Tensor
     log_qz: Tensor
     kl: Tensor | None = None
     latents: tuple[Tensor, ...] | None = None
 
+
+class Terms(_Densities):
+    """Every log-density of K samples for B examples under a model of T levels.
+
+    Args:
+        log_px: (K, B), log p(x | z_1).
+        log_pz: (T, K, B), log p(z_t | z_{t+1}), level z_1 first; the last is the prior log p(z_T).
+        log_qz: (T, K, B), log q(z_t | z_{t-1}), with z_0 = x.
+        kl: (T, K, B) or None: each level's rate with closed forms in place of samples where the model has them.
+        latents: z_1 ... z_T, each (K, B, L_t), or None: kept by `model(x, path=True)` alone.
+
+    Raises:
+        ValueError: Where the shapes are others: a number that two axes make by accident would pass for a bound.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        log_px: Tensor,
+        log_pz: Tensor,
+        log_qz: Tensor,
+        kl: Tensor | None = None,
+        latents: tuple[Tensor, ...] | None = None,
+    ) -> "Terms":
+        k_b, rows = log_px.shape, log_pz.shape
+        same = all(levels is None or levels.shape == rows for levels in (log_qz, kl))
+        if len(k_b) != 2 or rows[1:] != k_b or not same:
+            named = {"log_px": log_px, "log_pz": log_pz, "log_qz": log_qz, "kl": kl}
+            got = ", ".join(f"{name} {tuple(value.shape)}" for name, value in named.items() if value is not None)
+            raise ValueError(f"these terms are {got}: expected log_px (K, B) and the others (T, K, B)")
+        for z in latents or ():
+            if z.ndim != 3 or z.shape[:2] != k_b:
+                raise ValueError(
+                    f"a latent of these terms is {tuple(z.shape)}, log_px {tuple(k_b)}: expected (K, B, L_t) and (K, B)"
+                )
+        return super().__new__(cls, log_px, log_pz, log_qz, kl, latents)
+
+    @classmethod
+    def _make(cls, iterable: Iterable[Any]) -> "Terms":  # what `_replace` makes is checked, too
+        return cls(*iterable)
+
     @property
     def log_weights(self) -> Tensor:
-        """log w: (K, B). Burda et al. 2016 (arXiv 1509.00519), eq. 5."""
+        """log w: (K, B). Source: Burda et al. 2016 (arXiv 1509.00519), eq. 5."""
         return self.log_px + (self.log_pz - self.log_qz).sum(0)
 
     @property
@@ -63,7 +96,8 @@ def elbo(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
 
     With beta = 1 its expectation is a lower bound on log p(x).
 
-    Source: Kingma & Welling 2014 (arXiv 1312.6114), eq. 3; beta: Higgins et al. 2017, eq. 4.
+    Source:
+        Kingma & Welling 2014 (arXiv 1312.6114), eq. 3; beta: Higgins et al. 2017, eq. 4.
     """
     return (terms.log_px - beta * terms.rates.sum(0)).mean(0)
 
@@ -76,9 +110,11 @@ def free_bits(terms: Terms, beta: float | Tensor = 1.0, *, nats: float) -> Tenso
     rescaled rate is another objective). Where rates are sampled, not closed-form, their noise meets the clamp: use more
     samples there.
 
-    Raises ValueError where `nats` is negative or not finite.
+    Raises:
+        ValueError: Where `nats` is negative or not finite.
 
-    Source: Kingma et al. 2016 (arXiv 1606.04934), eq. 15, who clamp the batch mean of the rate.
+    Source:
+        Kingma et al. 2016 (arXiv 1606.04934), eq. 15, who clamp the batch mean of the rate.
     """
     if not is_number(nats) or nats < 0:
         raise ValueError(f"nats is {nats!r}: expected a finite number of at least 0, the rate that each level has free")
@@ -91,7 +127,8 @@ def iwae(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
     Its expectation lies between the ELBO (K = 1) and log p(x), and does not decrease with K. With beta other than 1,
     for a warm-up, w = p(x | z) (p(z) / q(z | x))^beta, which is no bound.
 
-    Source: Burda et al. 2016 (arXiv 1509.00519), eq. 8.
+    Source:
+        Burda et al. 2016 (arXiv 1509.00519), eq. 8.
     """
     return _log_mean(_tempered(terms, beta))
 
@@ -101,21 +138,28 @@ def dreg(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
 
     With v_k = w_k / sum_j w_j, the weights of p receive sum_k v_k d log w_k, as in `iwae`, and those of q receive
     sum_k v_k^2 (d log w_k / d z_k) (d z_k / d phi). Needs `model(x, samples=K, path=True)`, which holds back the direct
-    dependence of log q on phi.
+    dependence of log q on phi. It is a function like the others: the terms stay as they are.
 
-    Raises ValueError for terms without latents.
+    Raises:
+        ValueError: For terms without latents.
 
-    Source: Tucker et al. 2019 (arXiv 1810.04152), eq. 8.
+    Source:
+        Tucker et al. 2019 (arXiv 1810.04152), eq. 8.
     """
     if terms.latents is None:
         raise ValueError("these terms have no latents: dreg needs model(x, samples=K, path=True)")
     log_weights = _tempered(terms, beta)
-    share = log_weights.detach().softmax(0)  # v: (K, B)
-    for latent in terms.latents:
-        if latent.requires_grad:  # on its way to z the gradient has met v once, as the derivative of the logsumexp
-            factor = share.reshape(share.shape + (1,) * (latent.ndim - share.ndim))
-            latent.register_hook(lambda gradient, factor=factor: factor * gradient)
-    return _log_mean(log_weights)
+    value = _log_mean(log_weights)
+    reached = [z for z in terms.latents if z.requires_grad]
+    if not (value.requires_grad and reached):
+        return value
+    share = log_weights.detach().softmax(0)[..., None]  # v: (K, B, 1)
+    slopes = torch.autograd.grad(value.sum(), reached, retain_graph=True, allow_unused=True)
+    for z, slope in zip(reached, slopes, strict=True):
+        if slope is not None:  # on its way to z it has met v once, as the derivative of the logsumexp
+            again = ((share - 1) * slope * z).sum((0, 2))  # a term of value 0 that makes v^2 of v
+            value = value + (again - again.detach())
+    return value
 
 
 def _tempered(terms: Terms, beta: float | Tensor) -> Tensor:
@@ -129,7 +173,11 @@ def _log_mean(log_weights: Tensor) -> Tensor:
 def warmup(epochs: float) -> Callable[[float], float]:
     """The schedule beta(epoch) = min(1, epoch / epochs): the rate is switched on little by little.
 
-    Source: Sonderby et al. 2016 (arXiv 1602.02282), section 2.3.
+    Raises:
+        ValueError: Where `epochs` is no positive number.
+
+    Source:
+        Sonderby et al. 2016 (arXiv 1602.02282), section 2.3.
     """
     if not is_number(epochs, above=0):
         raise ValueError(f"warmup over {epochs!r} epochs: expected a positive number")
@@ -139,7 +187,11 @@ def warmup(epochs: float) -> Callable[[float], float]:
 def cosine(start: float, epochs: float) -> Callable[[float], float]:
     """The schedule that falls from `start` to 0 along half a cosine over `epochs`, then stays there.
 
-    Source: Loshchilov & Hutter 2017 (arXiv 1608.03983), eq. 5, without restarts.
+    Raises:
+        ValueError: Where a number is not positive.
+
+    Source:
+        Loshchilov & Hutter 2017 (arXiv 1608.03983), eq. 5, without restarts.
     """
     if not is_number(epochs, above=0) or not is_number(start, above=0):
         raise ValueError(f"cosine({start!r}, epochs={epochs!r}): expected two positive numbers")

@@ -1,12 +1,12 @@
-"""Conditional distributions as modules: `forward` returns a `torch.distributions` object.
+"""Conditional distributions as modules: `forward` takes a condition (..., inputs) and returns a distribution of torch.
 
-An encoder is q(z_t | z_{t-1}) with z_0 = x; a decoder is p(z_{t-1} | z_t). Both are the same kind of thing: a network
-that turns the condition into the parameters of a distribution. Any `nn.Module` whose `forward` returns a distribution
-with the right `event_shape` can take the place of those below, and any module that returns enough numbers the place of
-their network.
+An encoder is q(z_t | z_{t-1}) with z_0 = x; a decoder is p(z_{t-1} | z_t). Both are the same kind of thing, a
+`Conditional`: a network that turns the condition into the parameters of a distribution. Any `nn.Module` whose `forward`
+returns a distribution with the right shapes can take the place of those below, and any module that returns enough
+numbers the place of their network.
 
     >>> encoder = Gaussian(784, 16, hidden=(200,), norm="layer")
-    >>> encoder(torch.zeros(5, 1, 28, 28)).mean.shape
+    >>> encoder(torch.zeros(5, 784)).mean.shape
     torch.Size([5, 16])
     >>> decoder = Bernoulli(16, (1, 28, 28), net=nn.Linear(16, 784))
     >>> decoder(torch.zeros(3, 5, 16)).log_prob(torch.ones(5, 1, 28, 28)).shape
@@ -16,19 +16,20 @@ Argument validation of the distributions is switched off here: it reads every va
 The data are checked once, where they enter (see `Hierarchy.check`).
 """
 
+import functools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli as BernoulliDistribution
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution, Independent, Normal, constraints
 
 from . import distributions
 from .arguments import integers, is_number
 from .nets import mlp
-from .remembered import Described
 
 Shape = int | Sequence[int]
 
@@ -37,25 +38,72 @@ RANK = 8  # numbers per pixel from which `Categorical` makes 256 logits
 
 def shape_of(event: Shape, name: str = "event") -> tuple[int, ...]:
     """An integer or a shape as a tuple. Raises ValueError for anything else."""
-    shape = (event,) if isinstance(event, int) else tuple(event) if isinstance(event, list | tuple) else ()
-    if not shape or any(not isinstance(size, int) or isinstance(size, bool) or size < 1 for size in shape):
+    sizes = event if isinstance(event, list | tuple) else (event,)
+    try:
+        shape = tuple(integers(**{name: size})[0] for size in sizes)
+    except ValueError:
+        shape = ()
+    if not shape:
         raise ValueError(f"{name} is {event!r}: expected a positive integer or a shape such as (1, 28, 28)")
     return shape
 
 
-class Conditional(Described, nn.Module):
+class Conditional(nn.Module, ABC):
+    """A distribution of a variable, given a condition: the interface of encoders and decoders.
+
+    For one of your own hand the two sizes to `__init__` and define `forward`.
+
+    Args:
+        inputs: the number of entries of the condition, e.g. 784 for 28 x 28 images or the size of a latent; or the
+            shape they are to have.
+        event: the size of the variable, an integer or a shape such as `(1, 28, 28)`.
+
+    Attributes:
+        inputs: the number of entries of the condition; `condition` is their shape.
+        event: the shape of the variable.
+        support: what data it can score as a likelihood. `None`: whatever the distribution says that it supports.
+        numbers_per_entry: how many numbers per entry of the event it works with, for `nll` to bound its memory.
+
+    Raises:
+        ValueError: Where a size is no positive integer and no shape.
+    """
+
+    inputs: int
+    event: tuple[int, ...]
+    support: constraints.Constraint | None = None
+    numbers_per_entry = 1
+
+    def __init__(self, inputs: Shape, event: Shape):
+        super().__init__()
+        self.condition = shape_of(inputs, "inputs")
+        self.inputs = math.prod(self.condition)
+        self.event = shape_of(event)
+
+    @abstractmethod
+    def forward(self, condition: Tensor) -> Distribution:
+        """The distribution given a condition (..., inputs): batch shape (...), event shape `event`."""
+
+    def extra_repr(self) -> str:
+        """Whatever decides what is computed, beside the modules within: a saved model is compared by it."""
+        return f"inputs={self.condition}, event={self.event}"
+
+
+class NetworkConditional(Conditional):
     """What the bundled conditionals share: a network that gives P parameters for each entry of the event.
 
-    Parameters
-    ----------
-    inputs: number of entries of the condition, e.g. 784 for 28 x 28 images or the size of a latent, or its shape.
-    event: size of the variable, an integer or a shape such as `(1, 28, 28)`.
-    hidden: sizes of the hidden layers of a multilayer perceptron, which ends in one linear head per parameter.
-    activation, norm, gated: its layers, see `vaelib.nets.mlp`.
-    net: a module of your own in its place, (N, *inputs) -> (N, P * entries), all of the first parameter first.
+    Args:
+        inputs, event: see `Conditional`.
+        hidden: sizes of the hidden layers of a multilayer perceptron, which ends in one linear head per parameter.
+        heads: P.
+        activation, norm, gated: its layers, see `vaelib.nets.mlp`.
+        net: a module of your own in its place, which is given (N, *inputs). It returns (N, P * entries), all of the
+            first parameter first, or a tuple of P tensors (N, entries), such as (mu, log sigma).
 
-    Raises ValueError where a size is not as said, or the condition or the net's output does not fit.
+    Raises:
+        ValueError: Where a size is not as said, or the condition or the net's output does not fit.
     """
+
+    parameters_per_entry = 1  # P, unless an option says otherwise
 
     def __init__(
         self,
@@ -69,10 +117,8 @@ class Conditional(Described, nn.Module):
         gated: bool = False,
         net: nn.Module | None = None,
     ):
-        super().__init__()
-        self.condition = shape_of(inputs, "inputs")
-        self.inputs = math.prod(self.condition)
-        self.event = shape_of(event)
+        super().__init__(inputs, event)
+        self.parameters_per_entry = heads
         self.net = net
         if net is not None and not isinstance(net, nn.Module):
             raise ValueError(f"net is {net!r}: expected a torch module, whose weights can be trained")
@@ -83,40 +129,54 @@ class Conditional(Described, nn.Module):
             self.hidden = tuple(hidden)
             width = hidden[-1] if hidden else self.inputs
             self.heads = nn.ModuleList(nn.Linear(width, math.prod(self.event)) for _ in range(heads))
-        else:
-            self.parameters_per_entry = heads
 
     def parameters_at(self, condition: Tensor) -> Sequence[Tensor]:
-        """The parameters, each (..., *event), for a condition (..., inputs) or an image batch (B, *shape)."""
+        """The P parameters, each (..., *event), for a condition (..., inputs) with one leading axis or more."""
         if not isinstance(condition, Tensor) or not condition.is_floating_point():
             got = condition.dtype if isinstance(condition, Tensor) else type(condition).__name__
             raise ValueError(f"the condition is {got}: expected a floating-point tensor")
-        flat = condition if condition.shape[-1] == self.inputs else condition.flatten(1)  # (..., inputs)
-        if flat.ndim < 2 or flat.shape[-1] != self.inputs:
+        if condition.ndim < 2 or condition.shape[-1] != self.inputs:
             raise ValueError(
                 f"{type(self).__name__} takes {self.inputs} numbers per example, got a tensor of shape "
-                f"{tuple(condition.shape)}: expected (batch, {self.inputs}) or images with {self.inputs} pixels"
+                f"{tuple(condition.shape)}: expected (batch, {self.inputs}), with any axes in front; "
+                "a batch of images x is given as x.flatten(1)"
             )
-        lead = flat.shape[:-1]
-        rows = flat.reshape(-1, self.inputs)  # (N, inputs): batch normalisation and convolutions know one batch axis
+        lead = condition.shape[:-1]
+        rows = condition.reshape(-1, self.inputs)  # (N, inputs): networks know one batch axis
         if self.net is None:
             features = self.body(rows)
-            return [head(features).to(flat.dtype).view(*lead, *self.event) for head in self.heads]
+            return [head(features).to(rows.dtype).view(*lead, *self.event) for head in self.heads]
         output = self.net(rows.unflatten(-1, self.condition))
-        want = self.parameters_per_entry * math.prod(self.event)
-        if output.shape[:1] != rows.shape[:1] or output[0].numel() != want:
+        several = isinstance(output, tuple | list)
+        want, entries = self.parameters_per_entry, math.prod(self.event)
+        sizes = [
+            math.prod(part.shape[1:]) if isinstance(part, Tensor) and part.shape[:1] == rows.shape[:1] else None
+            for part in (output if several else [output])
+        ]
+        if sizes != ([entries] * want if several else [want * entries]):
             raise ValueError(
-                f"net gave shape {tuple(output.shape)} for {len(rows)} examples: {type(self).__name__} needs {want} "
-                f"numbers per example, {self.parameters_per_entry} for each entry of the event {self.event}"
+                f"net gave {_described(output)} for {len(rows)} examples: {type(self).__name__} needs {want * entries} "
+                f"numbers per example, {want} for each entry of the event {self.event}: expected one tensor of them, "
+                f"or a tuple of {want}"
             )
-        return output.to(flat.dtype).reshape(*lead, self.parameters_per_entry, *self.event).unbind(len(lead))
+        if several:
+            return [part.to(rows.dtype).reshape(*lead, *self.event) for part in output]
+        return output.to(rows.dtype).reshape(*lead, want, *self.event).unbind(len(lead))
 
     def independent(self, base: Distribution) -> Independent:
         """The distribution of the event as a whole, whose log_prob is the sum over its entries."""
         return Independent(base, len(self.event), validate_args=False)
 
 
-class _LocationScale(Conditional):
+def _described(output: Any) -> str:
+    if isinstance(output, tuple | list):
+        return f"a {type(output).__name__} of {', '.join(map(_described, output)) or 'nothing'}"
+    return f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+
+
+class _LocationScale(NetworkConditional):
+    parameters_per_entry = 2
+
     def __init__(
         self,
         inputs: Shape,
@@ -132,6 +192,9 @@ class _LocationScale(Conditional):
         if scale == "shared":
             self.log_scale = nn.Parameter(torch.zeros(()))
 
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, scale={self.scale!r}"
+
     def location_and_scale(self, condition: Tensor) -> tuple[Tensor, Tensor]:
         loc, *rest = self.parameters_at(condition)
         if rest:
@@ -144,20 +207,23 @@ class _LocationScale(Conditional):
 class Gaussian(_LocationScale):
     """N(y; mu(c), diag sigma(c)^2): independent Gaussian dimensions, given the condition c.
 
-    Parameters
-    ----------
-    inputs, event, hidden and the keywords activation, norm, gated, net: see `Conditional`.
-    scale: where the standard deviation sigma comes from. `None`: the network gives one per dimension (P = 2, else 1);
-        a positive number: fixed; `"shared"`: one number, learned with the weights.
+    `forward(c)` takes c of shape (..., inputs) and returns `Independent(Normal(mu, sigma))` with batch shape (...) and
+    event shape `event`. The network gives log sigma (not log sigma^2), kept within [-10, 10] so that no density
+    overflows. Data: any finite numbers.
 
-    `forward(c)` takes c of shape (..., inputs), or images (B, *shape), and returns `Independent(Normal(mu, sigma))`
-    with batch shape (...) and event shape `event`. The network gives log sigma, kept within [-10, 10] so that no
-    density overflows. Data: any finite numbers.
+    Args:
+        inputs, event, hidden, activation, norm, gated, net: see `NetworkConditional`.
+        scale: where the standard deviation sigma comes from. `None`: the network gives one per dimension (P = 2, else
+            1); a positive number: fixed; `"shared"`: one number, learned with the weights.
 
-    Raises ValueError as `Conditional` does, or where `scale` is not as said.
+    Raises:
+        ValueError: As for `NetworkConditional`, or where `scale` is not as said.
 
-    Source: Kingma & Welling 2014 (arXiv 1312.6114), appendix C.2.
+    Source:
+        Kingma & Welling 2014 (arXiv 1312.6114), appendix C.2.
     """
+
+    support = constraints.real
 
     def forward(self, condition: Tensor) -> Independent:
         loc, scale = self.location_and_scale(condition)
@@ -167,33 +233,44 @@ class Gaussian(_LocationScale):
 class DiscretisedLogistic(_LocationScale):
     """A logistic density, gathered into the 256 grey levels of an 8-bit image: neighbouring levels are alike.
 
-    Parameters as for `Gaussian`; log_prob is the log of a probability, in nats per example.
-    Data: grey levels k / 255 with k = 0 ... 255.
+    The log_prob is the log of a probability, in nats per example. Data: grey levels k / 255 with k = 0 ... 255.
 
-    Source: Salimans et al. 2017 (arXiv 1701.05517), eq. 2, one component.
+    Args:
+        inputs, event, hidden, scale, activation, norm, gated, net: as for `Gaussian`.
+
+    Raises:
+        ValueError: As for `Gaussian`.
+
+    Source:
+        Salimans et al. 2017 (arXiv 1701.05517), eq. 2, one component.
     """
+
+    support = distributions.on_grid
 
     def forward(self, condition: Tensor) -> Independent:
         loc, scale = self.location_and_scale(condition)
-        return self.independent(distributions.DiscretisedLogistic(loc, scale))
+        return self.independent(distributions.LogisticGreyLevels(loc, scale))
 
 
-class Bernoulli(Conditional):
+class Bernoulli(NetworkConditional):
     """Bern(y; p(c)): independent binary pixels, given the condition c.
-
-    Parameters
-    ----------
-    inputs, event, hidden and the keywords activation, norm, gated, net: see `Conditional`.
-    mean: the mean of the training data, of shape `event`, if at hand. The network then starts from these pixel
-        probabilities, kept within [0.001, 0.999], and need not spend its first epochs on learning the background.
-        Not with a `net`, whose last layer is its own.
 
     `forward(c)` returns `Independent(Bernoulli(logits))`, whose log_prob is in nats per example. Data: y in {0, 1}.
 
-    Raises ValueError as `Conditional` does, and where `mean` has another shape or values outside [0, 1].
+    Args:
+        inputs, event, hidden, activation, norm, gated, net: see `NetworkConditional`.
+        mean: the mean of the training data, of shape `event`, if at hand. The network then starts from these pixel
+            probabilities, kept within [0.001, 0.999], and need not spend its first epochs on learning the background.
+            Not with a `net`, whose last layer is its own.
 
-    Source: Kingma & Welling 2014 (arXiv 1312.6114), appendix C.1; mean: the code of Burda et al. 2016.
+    Raises:
+        ValueError: As for `NetworkConditional`, and where `mean` has another shape or values outside [0, 1].
+
+    Source:
+        Kingma & Welling 2014 (arXiv 1312.6114), appendix C.1; mean: the code of Burda et al. 2016.
     """
+
+    support = constraints.boolean
 
     def __init__(
         self,
@@ -221,58 +298,80 @@ class Bernoulli(Conditional):
         return self.independent(BernoulliDistribution(logits=logits, validate_args=False))
 
 
-class ContinuousBernoulli(Conditional):
+class ContinuousBernoulli(NetworkConditional):
     """A density on [0, 1] per pixel: the Bernoulli's formula for grey levels, with the normaliser that it then needs.
 
-    Parameters: see `Conditional`; the network gives one logit per pixel. Data: y in [0, 1]. A log_prob may be positive,
-    as densities may exceed one.
+    The network gives one logit per pixel. Data: y in [0, 1]. A log_prob may be positive, as densities may exceed one.
 
-    Source: Loaiza-Ganem & Cunningham 2019 (arXiv 1907.06845).
+    Args:
+        inputs, event, hidden, activation, norm, gated, net: see `NetworkConditional`.
+
+    Raises:
+        ValueError: As for `NetworkConditional`.
+
+    Source:
+        Loaiza-Ganem & Cunningham 2019 (arXiv 1907.06845).
     """
+
+    support = constraints.unit_interval
 
     def __init__(self, inputs: Shape, event: Shape, hidden: Sequence[int] = (200, 200), **options: Any):
         super().__init__(inputs, event, hidden, heads=1, **options)
 
     def forward(self, condition: Tensor) -> Independent:
         (logits,) = self.parameters_at(condition)
-        return self.independent(distributions.ContinuousBernoulli(logits))
+        return self.independent(distributions.ContinuousBernoulliDensity(logits))
 
 
-class Categorical(Conditional):
+class Categorical(NetworkConditional):
     """A probability for each of the 256 grey levels of an 8-bit image, for each pixel on its own.
 
     The network gives `rank` numbers per pixel; one linear layer, the same for all pixels, turns them into 256 logits.
     (A head of its own per pixel would take 256 x 784 outputs for MNIST.) Data: grey levels k / 255 with k = 0 ... 255.
 
-    Parameters: see `Conditional`. Source: van den Oord et al. 2016 (arXiv 1601.06759), section 3.3, of which this is
-    the likelihood alone, without the autoregression.
+    Args:
+        inputs, event, hidden, activation, norm, gated, net: see `NetworkConditional`.
+        rank: the numbers per pixel.
+
+    Raises:
+        ValueError: As for `NetworkConditional`, and where `rank` is no positive integer.
+
+    Source:
+        van den Oord et al. 2016 (arXiv 1601.06759), section 3.3, of which this is the likelihood alone, without the
+        autoregression.
     """
 
-    numbers_per_entry = distributions.LEVELS  # what `nll` reckons with to keep its memory bounded
+    support = distributions.on_grid
+    numbers_per_entry = distributions.LEVELS
+    parameters_per_entry = RANK
 
     def __init__(
         self, inputs: Shape, event: Shape, hidden: Sequence[int] = (200, 200), rank: int = RANK, **options: Any
     ):
         integers(rank=rank)
         super().__init__(inputs, event, hidden, heads=rank, **options)
-        self.levels = nn.Linear(rank, distributions.LEVELS)
+        self.logits = nn.Linear(rank, distributions.LEVELS)
 
     def forward(self, condition: Tensor) -> Independent:
         features = torch.stack(list(self.parameters_at(condition)), -1)  # (..., *event, rank)
-        return self.independent(distributions.GreyLevels(self.levels(features)))
+        return self.independent(distributions.CategoricalGreyLevels(self.logits(features)))
 
 
-class StandardNormal(Described, nn.Module):
-    """The prior N(0, I) over a latent of the given size. `forward()` returns the distribution."""
+LIKELIHOODS: dict[str, type[NetworkConditional]] = {
+    "bernoulli": Bernoulli,
+    "categorical": Categorical,
+    "continuous_bernoulli": ContinuousBernoulli,
+    "discretised_logistic": DiscretisedLogistic,
+    "gaussian": Gaussian,
+}
 
-    zeros: Tensor
 
-    def __init__(self, event: Shape):
-        super().__init__()
-        self.event = shape_of(event)
-        # A buffer, so that the prior follows the model to its device and dtype.
-        self.register_buffer("zeros", torch.zeros(self.event), persistent=False)
-
-    def forward(self) -> Independent:
-        normal = Normal(self.zeros, torch.ones_like(self.zeros), validate_args=False)
-        return Independent(normal, len(self.event), validate_args=False)
+def likelihood_named(name: str, mean: Tensor | None = None) -> Any:
+    """The class of this likelihood; with a mean, what makes a `Bernoulli` that starts from it."""
+    if name not in LIKELIHOODS:
+        raise ValueError(f"unknown likelihood {name!r}: choose one of {', '.join(sorted(LIKELIHOODS))}")
+    if mean is None:
+        return LIKELIHOODS[name]
+    if name != "bernoulli":
+        raise ValueError(f"mean is given with a {name} likelihood: expected a Bernoulli, whose logits it sets")
+    return functools.partial(Bernoulli, mean=mean)

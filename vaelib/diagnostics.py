@@ -1,6 +1,7 @@
 """What a trained model does with its latents: who carries information, and what the decoder makes of it.
 
-Rates and information are in nats per example. x is (N, *event); levels are numbered from 1, next to the data.
+Rates and information are in nats per example. x is (N, *event), or a data set; levels are numbered from 1, next to
+the data.
 
     >>> import vaelib as vl
     >>> _ = torch.manual_seed(0)
@@ -16,7 +17,8 @@ Rates and information are in nats per example. x is (N, *event); levels are numb
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -24,7 +26,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
 from .arguments import integers, is_number
-from .evaluate import enter, evaluating
+from .evaluate import evaluation, suited
 from .hierarchy import Hierarchy
 
 _CHUNK = 500  # examples encoded at once
@@ -34,13 +36,22 @@ _CHUNK = 500  # examples encoded at once
 def posterior_means(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) -> list[Tensor]:
     """E_q[z_t | x] for each level, [(N, L_1), ..., (N, L_T)].
 
-    The mean of q(z_t | ...) where it depends on x alone; elsewhere averaged over `samples` draws of what it depends on.
+    The mean of q(z_t | ...) where it depends on x alone; elsewhere averaged over draws of what it depends on.
+
+    Args:
+        model: any of the library's.
+        x: (N, *event), or a data set.
+        samples: K draws.
+        seed: of the draws.
+
+    Raises:
+        ValueError: Where x does not suit the model or `samples` is no positive integer.
     """
-    batches = [
-        [q.mean.expand_as(z).mean(0) for z, q in zip(latents, posteriors, strict=True)]
-        for latents, posteriors, _ in _draws(model, x, samples, seed)
-    ]
-    return [torch.cat(level) for level in zip(*batches, strict=True)]
+
+    def means(latents: list[Tensor], posteriors: list[Distribution], _: list[Distribution]) -> list[Tensor]:
+        return [q.mean.expand_as(z).mean(0) for z, q in zip(latents, posteriors, strict=True)]
+
+    return [torch.cat(level) for level in zip(*_over(model, suited(model, x), samples, seed, means), strict=True)]
 
 
 def active_units(model: Hierarchy, x: Any, threshold: float = 0.01, samples: int = 10, seed: int = 0) -> list[Tensor]:
@@ -48,42 +59,74 @@ def active_units(model: Hierarchy, x: Any, threshold: float = 0.01, samples: int
 
     Below the top of a hierarchy the prior may move along, and a unit can be active without any rate: look at both.
 
-    Source: Burda et al. 2016 (arXiv 1509.00519), section 5.2.
+    Args:
+        model, x, samples, seed: as for `posterior_means`; x of two examples or more.
+        threshold: a variance.
+
+    Raises:
+        ValueError: As for `posterior_means`, where `threshold` is no number from 0 on, or there is one example only.
+
+    Source:
+        Burda et al. 2016 (arXiv 1509.00519), section 5.2.
     """
-    if not is_number(threshold) or threshold < 0 or len(x) < 2:
-        raise ValueError(f"threshold {threshold!r}, {len(x)} examples: expected a number from 0 on, and two or more")
-    return [means.var(0) > threshold for means in posterior_means(model, x, samples, seed)]
+    if not is_number(threshold) or threshold < 0:
+        raise ValueError(f"threshold is {threshold!r}: expected a number from 0 on")
+    levels = posterior_means(model, x, samples, seed)
+    if len(levels[0]) < 2:
+        raise ValueError("x has one example: expected two or more, as a variance over them is taken")
+    return [means.var(0) > threshold for means in levels]
 
 
-@torch.no_grad()
 def unit_rates(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) -> list[Tensor]:
     """The rate of each latent dimension, averaged over x: [(L_1,), ..., (L_T,)], each level summing to its rate.
 
     In closed form where the model's own rates are (see `Hierarchy.closed_form`), else the mean of log q - log p over
     `samples` draws, which may be negative.
 
-    Raises ValueError where a level's dimensions are not independent given the levels that it depends on.
+    Args:
+        model, x, samples, seed: as for `posterior_means`.
+
+    Raises:
+        ValueError: As for `posterior_means`, and where a level's dimensions are not independent given the levels that
+            it depends on, as under a mixture for a prior: `collapse_report` has the rate of the level as a whole.
     """
-    batches = []
-    for drawn in _draws(model, x, samples, seed):
-        rates = []
-        for level, (z, q, p) in enumerate(zip(*drawn, strict=True)):
-            if not (isinstance(q, Independent) and isinstance(p, Independent)):
-                raise ValueError(f"level {level + 1} has correlated dimensions: only their rate as a whole is defined")
-            if model.closed_form(level):
-                rate = kl_divergence(q.base_dist, p.base_dist).expand_as(z)
-            else:
-                rate = q.base_dist.log_prob(z) - p.base_dist.log_prob(z)  # (K, B, L_t)
-            rates.append(rate.mean(0).sum(0))
-        batches.append(rates)
+    rates = _rates(model, x, samples, seed)
+    for level, (found, size) in enumerate(zip(rates, model.latents, strict=True), start=1):
+        if found.shape != (size,):
+            raise ValueError(f"level {level} has correlated dimensions: only their rate as a whole is defined")
+    return rates
+
+
+@torch.no_grad()
+def _rates(model: Hierarchy, x: Any, samples: int, seed: int) -> list[Tensor]:
+    """`unit_rates`; of a level whose dimensions hang together, the rate as a whole, ()."""
+
+    def rate(level: int, z: Tensor, q: Distribution, p: Distribution) -> Tensor:
+        if isinstance(q, Independent) and isinstance(p, Independent):
+            q, p = q.base_dist, p.base_dist
+        log_ratio = q.log_prob(z) - p.log_prob(z)  # (K, B, L_t), or (K, B)
+        try:
+            ratio = kl_divergence(q, p).expand_as(log_ratio) if model.closed_form(level) else log_ratio
+        except NotImplementedError:  # no closed form for these families
+            ratio = log_ratio
+        return ratio.mean(0).sum(0)
+
+    def levels(*drawn: list[Any]) -> list[Tensor]:
+        return [rate(level, *those) for level, those in enumerate(zip(*drawn, strict=True), start=1)]
+
+    x = suited(model, x)
+    batches = _over(model, x, samples, seed, levels)
     return [torch.stack(level).sum(0) / len(x) for level in zip(*batches, strict=True)]
 
 
 class Surgery(NamedTuple):
     """rate = mutual_information + aggregate_kl, in nats per example; all levels together.
 
-    rate: E_x KL(q(z | x) || p(z)). aggregate_kl: KL(q(z) || p(z)) of the aggregated posterior q(z) = mean_n q(z | x_n).
-    mutual_information: of z and the index n, at most log N. The stderr's are those of the Monte-Carlo averages over z.
+    Attributes:
+        rate: E_x KL(q(z | x) || p(z)).
+        mutual_information: of z and the index n, at most log N.
+        aggregate_kl: KL(q(z) || p(z)) of the aggregated posterior q(z) = mean_n q(z | x_n).
+        rate_stderr, mutual_information_stderr, aggregate_kl_stderr: of the Monte-Carlo averages over z.
     """
 
     rate: float
@@ -99,14 +142,21 @@ def surgery(model: Hierarchy, x: Any, samples: int = 1000, seed: int = 0) -> Sur
     """Splits the rate into what z tells about x and how far the aggregated posterior is from the prior.
 
     x is taken as the whole population: every z ~ q(z) is weighed under all N posteriors, the exact mixture.
-    samples: number of z, one each from posteriors of randomly chosen x.
 
-    Source: Hoffman & Johnson 2016, "ELBO surgery", eq. 6-9.
+    Args:
+        model, x, seed: as for `posterior_means`.
+        samples: number of z, one each from posteriors of randomly chosen x.
+
+    Raises:
+        ValueError: Where x does not suit the model or `samples` is less than 2.
+
+    Source:
+        Hoffman & Johnson 2016, "ELBO surgery", eq. 6-9.
     """
-    integers(2, samples=samples)
+    (samples,) = integers(2, samples=samples)
+    x = suited(model, x)
     rows = []
-    with evaluating(model, seed):
-        x = enter(model, x)
+    with evaluation(model, seed):
         for chosen in torch.randint(len(x), (samples,)).split(100):
             latents = model.infer(x[chosen])[0]  # each (1, M, L_t)
             own = model.log_posterior(x[chosen], latents)[0]  # (M,)
@@ -123,12 +173,18 @@ def collapse_report(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) 
     """One line per level: its rate, its active units, and in words whether the posterior has collapsed to the prior.
 
     A level below the top of a chain may have next to no rate and yet be in use: its prior p(z_t | z_{t+1}) goes along.
+
+    Args:
+        model, x, samples, seed: as for `posterior_means`.
+
+    Raises:
+        ValueError: As for `active_units`.
     """
     lines = []
     active = active_units(model, x, samples=samples, seed=seed)
-    for level, (units, rates) in enumerate(zip(active, unit_rates(model, x, samples, seed), strict=True), start=1):
+    for level, (units, rates) in enumerate(zip(active, _rates(model, x, samples, seed), strict=True), start=1):
         rate, used, size = rates.sum().item(), int(units.sum()), len(units)
-        if rate < 0.1 and (used == 0 or model.closed_form(level - 1)):
+        if rate < 0.1 and (used == 0 or model.closed_form(level)):
             verdict = "collapsed: it carries next to nothing"
         elif rate < 0.1:
             verdict = "next to no rate: what moves with x, its prior knows from the level above"
@@ -148,22 +204,35 @@ def traverse(
 ) -> Tensor:
     """Images (V, *event): the means of p(x | z) as one dimension of z_level takes each of the values.
 
-    latents: as `Hierarchy.decode` takes them for this level, for one example: (L_level,), or the list of levels.
     The levels below are drawn anew for every value.
+
+    Args:
+        model: any of the library's.
+        latents: as `Hierarchy.decode` takes them for this level, for one example: (L_level,), or the list of levels.
+        unit: the dimension, from 0 on.
+        values: V of them.
+        level: 1, next to the data, to T.
+
+    Raises:
+        ValueError: Where there is no such unit, level or value, or the latents do not fit.
     """
     many = [latents] if isinstance(latents, Tensor) else list(latents)
     if len(values) == 0 or any(z.ndim != 1 for z in many):
         shapes = [tuple(z.shape) for z in many]
         raise ValueError(f"values {values!r}, latents {shapes}: expected one or more values and latents of one example")
     rows = [z.expand(len(values), -1).clone() for z in many]
-    if not isinstance(unit, int) or not 0 <= unit < rows[0].shape[-1]:
+    if not isinstance(unit, Integral) or not 0 <= unit < rows[0].shape[-1]:
         raise ValueError(f"unit is {unit!r}: expected 0 to {rows[0].shape[-1] - 1}, level {level} has no other")
     rows[0][:, unit] = torch.as_tensor(values, dtype=rows[0].dtype)
     return model.decode(rows, level).mean
 
 
 def lerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
-    """Points on the straight line between two latents (L,), ends included: (steps, L)."""
+    """Points on the straight line between two latents (L,), ends included: (steps, L).
+
+    Raises:
+        ValueError: Where the ends are not of one size (L,), or `steps` is less than 2.
+    """
     _check_ends(start, end, steps)
     weight = torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)[:, None]
     return (1 - weight) * start + weight * end
@@ -173,7 +242,12 @@ def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
     """Points on the arc between two latents (L,), the length changing evenly: (steps, L).
 
     In many dimensions the draws of N(0, I) lie close to a sphere of radius sqrt(L), which a straight line leaves.
-    Source: White 2016 (arXiv 1609.04468), section 2.1.
+
+    Raises:
+        ValueError: As for `lerp`, and where an end is the origin, or there is no one arc between the two.
+
+    Source:
+        White 2016 (arXiv 1609.04468), section 2.1.
     """
     _check_ends(start, end, steps)
     a, b = start.double(), end.double()  # the angle between near directions needs the digits
@@ -191,6 +265,9 @@ def nearest(images: Tensor, train: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
     """Euclidean distances (N, k) and indices (N, k) of the k nearest training images, nearest first.
 
     A model that has memorised its data draws samples that lie much closer to training images than held-out images do.
+
+    Raises:
+        ValueError: Where the images are not of one shape, or k is not from 1 to the number of training images.
     """
     integers(k=k)
     if images.shape[1:] != train.shape[1:] or k > len(train):
@@ -208,11 +285,8 @@ def _check_ends(start: Tensor, end: Tensor, steps: int) -> None:
         raise ValueError(f"ends {tuple(start.shape)} and {tuple(end.shape)}: expected two latents of one size, (L,)")
 
 
-def _draws(
-    model: Hierarchy, x: Any, samples: int, seed: int
-) -> Iterator[tuple[list[Tensor], list[Distribution], list[Distribution]]]:
-    """`model.infer` for the whole of x, chunk by chunk."""
-    integers(samples=samples)
-    with evaluating(model, seed):
-        for batch in enter(model, x).split(_CHUNK):
-            yield model.infer(batch, samples)
+def _over(model: Hierarchy, x: Tensor, samples: int, seed: int, function: Callable[..., Any]) -> list[Any]:
+    """A function of `model.infer`'s three lists for the whole of x, chunk by chunk."""
+    (samples,) = integers(samples=samples)
+    with evaluation(model, seed):
+        return [function(*model.infer(batch, samples)) for batch in x.split(_CHUNK)]

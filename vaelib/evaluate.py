@@ -19,8 +19,11 @@ from torch import Tensor
 from . import processes
 from .arguments import integers
 from .bounds import Terms, iwae
-from .data.inputs import as_images
+from .conditionals import Conditional
+from .data.inputs import as_tensor
 from .hierarchy import Hierarchy
+from .randomness import RandomStream
+from .trials import device_of, dtype_of, in_evaluation
 
 # Decoder outputs held at once, in numbers: 2^22 of float32 are 16 MiB, which was fastest on a CPU.
 _BUDGET = 2**22
@@ -29,9 +32,12 @@ _BUDGET = 2**22
 class NLL(NamedTuple):
     """Negative log-likelihood, nats per example, estimated with `samples` importance samples.
 
-    per_example: (N,). mean: over the N examples. stderr: standard error of that mean as an estimate for the whole
-    population of examples: std / sqrt(N). In expectation each entry lies *above* -log p(x): it is minus a lower bound.
-    dimensions: D, the number of entries of an example.
+    Attributes:
+        per_example: (N,). In expectation each entry lies *above* -log p(x): it is minus a lower bound.
+        mean: over the N examples.
+        stderr: standard error of that mean as an estimate for the whole population of examples: std / sqrt(N).
+        samples: K.
+        dimensions: D, the number of entries of an example.
     """
 
     per_example: Tensor
@@ -50,50 +56,52 @@ class NLL(NamedTuple):
 
 
 @contextmanager
-def evaluating(model: Hierarchy, seed: int) -> Generator[None]:
+def evaluation(model: Hierarchy, seed: int) -> Generator[None]:
     """Within this block: evaluation mode, and random numbers of its own; the caller's are left as they were."""
-    was_training, device = model.training, device_of(model)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        model.eval()
-        try:
-            yield
-        finally:
-            model.train(was_training)
+    with RandomStream(seed, device_of(model)), in_evaluation(model):
+        yield
 
 
-def enter(model: Hierarchy, x: Any) -> Tensor:
-    """The user's data as one tensor that suits the model, on the model's device."""
+def suited(model: Hierarchy, x: Any, key: str | None = None) -> Tensor:
+    """The user's data as one tensor that the model has checked, of its dtype and on its device."""
     if not isinstance(model, Hierarchy):
         raise ValueError(f"model is {type(model).__name__}: expected a VAE, MHVAE, HVAE or another vaelib.Hierarchy")
-    x = as_images(x)
-    model.check(x.to(device_of(model)))
-    return x.to(device_of(model))
-
-
-def device_of(model: Hierarchy) -> torch.device:
-    """Where the model's weights lie, or its buffers where it has none."""
-    return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+    x = as_tensor(x, key=key, dtype=dtype_of(model)).to(device_of(model))
+    model.check(x)
+    return x
 
 
 @torch.no_grad()
-def nll(model: Hierarchy, x: Any, samples: int = 5000, seed: int = 0) -> NLL:
+def nll(model: Hierarchy, x: Any, samples: int = 5000, seed: int = 0, key: str | None = None) -> NLL:
     """-log p(x) by importance sampling: minus the IWAE bound with many samples.
 
-    x: (N, *event), already binarised where the likelihood is Bernoulli. samples: K. Examples and samples are taken in
-    chunks, so that memory stays bounded whatever N and K; each example counts once. seed: of the importance samples.
+    Examples and samples are taken in chunks, so that memory stays bounded whatever N and K; each example counts once.
+    Several processes share the work.
 
-    Raises ValueError where x does not suit the model or samples < 1.
+    Args:
+        model: any of the library's.
+        x: (N, *event), or a data set; already binarised where the likelihood is Bernoulli.
+        samples: K.
+        seed: of the importance samples.
+        key: which entry of a data set's dicts is x.
 
-    Source: Burda et al. 2016 (arXiv 1509.00519), eq. 8 and section 5; Rezende et al. 2014, appendix E.
+    Returns:
+        The `NLL`.
+
+    Raises:
+        ValueError: Where x does not suit the model or `samples` is no positive integer.
+
+    Source:
+        Burda et al. 2016 (arXiv 1509.00519), eq. 8 and section 5; Rezende et al. 2014, appendix E.
     """
-    integers(samples=samples)
-    x = enter(model, x)
-    per_entry = getattr(model.decoders[0], "numbers_per_entry", 1)
+    (samples,) = integers(samples=samples)
+    x = suited(model, x, key)
+    decoder = model.decoders[0]
+    per_entry = decoder.numbers_per_entry if isinstance(decoder, Conditional) else 1
     rows = max(1, _BUDGET // (x[0].numel() * per_entry))  # (samples x examples) that fit the budget
     chunk = min(samples, rows)
     per_example = []
-    with evaluating(model, seed):
+    with evaluation(model, seed):
         for number, batch in enumerate(x.split(max(1, rows // chunk))):
             mine = number % processes.world() == processes.rank()
             bounds, sizes = [], []

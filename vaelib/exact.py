@@ -22,35 +22,41 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import MultivariateNormal
+from torch.distributions import MultivariateNormal, constraints
 
 from .arguments import integers, is_number
-from .conditionals import Gaussian
+from .conditionals import Conditional, Gaussian
 from .hierarchy import Hierarchy
 from .models import MHVAE
 
 
-class LinearGaussian(nn.Module):
+class LinearGaussian(Conditional):
     """N(y; A c + b, S): `forward(c)` takes c (..., inputs) and returns a MultivariateNormal over y (..., size).
 
-    weight: A, (size, inputs). bias: b, (size,). covariance: S, (size, size), positive definite.
+    Args:
+        weight: A, (size, inputs).
+        bias: b, (size,).
+        covariance: S, (size, size), positive definite.
+
+    Raises:
+        ValueError: Where the shapes are others.
     """
 
+    support = constraints.real
     weight: Tensor
     bias: Tensor
     covariance: Tensor
 
     def __init__(self, weight: Tensor, bias: Tensor, covariance: Tensor):
-        super().__init__()
         if weight.ndim != 2:
             raise ValueError(f"weight has shape {tuple(weight.shape)}: expected (size, inputs)")
-        size, self.inputs = weight.shape
+        size, inputs = weight.shape
         if bias.shape != (size,) or covariance.shape != (size, size):
             raise ValueError(
                 f"weight {tuple(weight.shape)}, bias {tuple(bias.shape)}, covariance {tuple(covariance.shape)}: "
                 "expected (size, inputs), (size,) and (size, size)"
             )
-        self.event = (size,)
+        super().__init__(inputs, size)
         for name, value in (("weight", weight), ("bias", bias), ("covariance", covariance)):
             self.register_buffer(name, value)
 
@@ -59,7 +65,12 @@ class LinearGaussian(nn.Module):
 
 
 class GaussianPrior(nn.Module):
-    """The prior N(m, S) of a chain's top level; mean: (size,), covariance: (size, size)."""
+    """The prior N(m, S) of a chain's top level.
+
+    Args:
+        mean: m, (size,).
+        covariance: S, (size, size), positive definite.
+    """
 
     mean: Tensor
     covariance: Tensor
@@ -79,9 +90,15 @@ class LinearGaussianChain:
 
     z_T ~ N(m, S_T),  z_{t-1} | z_t ~ N(A_t z_t + b_t, S_{t-1}),  z_0 = x.
 
-    decoders: p(x | z_1), p(z_1 | z_2), ..., T of them. prior: p(z_T).
+    Args:
+        decoders: p(x | z_1), p(z_1 | z_2), ..., T of them.
+        prior: p(z_T).
 
-    Source: Bishop 2006, Pattern Recognition and Machine Learning, eq. 2.113-2.117.
+    Raises:
+        ValueError: Where there is no decoder.
+
+    Source:
+        Bishop 2006, Pattern Recognition and Machine Learning, eq. 2.113-2.117.
     """
 
     def __init__(self, decoders: Sequence[LinearGaussian], prior: GaussianPrior):
@@ -115,7 +132,8 @@ class LinearGaussianChain:
     def of(cls, model: MHVAE) -> "LinearGaussianChain":
         """The chain, in float64, that a model with N(0, I) prior and linear decoders of fixed or shared scale is.
 
-        Raises ValueError where a decoder is no `Gaussian` of this kind.
+        Raises:
+            ValueError: Where a decoder is no `Gaussian` of this kind.
         """
         decoders = []
         for level, decoder in enumerate(model.decoders, start=1):
@@ -209,12 +227,18 @@ def ppca(x: Tensor, latent: int, sigma: float | None = None) -> PPCA:
     """Probabilistic PCA, exactly: the optimum of every linear VAE with `latent` dimensions on x (N, D).
 
     log p* = -1/2 [ D ln 2 pi + sum_{i<=K} ln lambda_i + (D - K) ln sigma^2 + D ], sigma^2 the mean of the other lambda.
-    sigma: given, it is held fixed, and dimensions with lambda_i <= sigma^2 get a column of zeros: they collapse.
 
-    Raises ValueError where x is no (N, D) matrix, latent is not in 1 ... D - 1, or sigma (the learned one too) is not
-    positive.
+    Args:
+        x: (N, D).
+        latent: K.
+        sigma: given, it is held fixed, and dimensions with lambda_i <= sigma^2 get a column of zeros: they collapse.
 
-    Source: Tipping & Bishop 1999, eq. 7-8; collapse: Lucas et al. 2019 (arXiv 1911.02469), section 4.
+    Raises:
+        ValueError: Where x is no (N, D) matrix, latent is not in 1 ... D - 1, or sigma (the learned one too) is not
+            positive.
+
+    Source:
+        Tipping & Bishop 1999, eq. 7-8; collapse: Lucas et al. 2019 (arXiv 1911.02469), section 4.
     """
     integers(latent=latent)
     if x.ndim != 2 or len(x) == 0 or latent >= x.shape[1] or not torch.isfinite(x).all():
@@ -285,16 +309,23 @@ class Table(NamedTuple):
 def grid(model: Hierarchy, x: Tensor, points: int = 401, limit: float = 8.0) -> Table:
     """The `Table` of a model with one or two latent numbers in all, by the trapezoid rule on [-limit, limit].
 
-    x: (B, *event). points: per latent number. Exact to rounding where densities are smooth on the scale of the mesh
-    and nothing lies beyond the limit; compare two meshes to see whether that holds.
+    Exact to rounding where densities are smooth on the scale of the mesh and nothing lies beyond the limit; compare two
+    meshes to see whether that holds.
 
-    Raises ValueError for more than two latent numbers, or where x does not suit the model.
+    Args:
+        model: any with one or two latent numbers.
+        x: (B, *event).
+        points: per latent number.
+        limit: of the mesh.
+
+    Raises:
+        ValueError: For more than two latent numbers, or where x does not suit the model.
     """
     model.check(x)
     integers(2, points=points)
     if not is_number(limit, above=0):
         raise ValueError(f"limit is {limit!r}: expected a positive number")
-    sizes = [z.shape[-1] for z in model.infer(x[:1])[0]]
+    sizes = list(model.latents)
     if sum(sizes) > 2:
         raise ValueError(f"the levels have {sizes} latents: a grid is for one or two numbers in all")
     axis = torch.linspace(-limit, limit, points, dtype=x.dtype, device=x.device)

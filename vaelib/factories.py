@@ -1,17 +1,77 @@
-"""How a model was made, remembered by the model, so that a file can say it and a program make it again."""
+"""How a model was made, remembered by the model, so that a file can say it and a program make it again.
+
+>>> from vaelib import VAE
+>>> VAE.mlp(784, latent=8, hidden=(32,)).made_by
+{'class': 'VAE', 'factory': 'mlp', 'arguments': [784], 'options': {'latent': 8, 'hidden': [32]}}
+"""
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+from torch import Tensor, nn
+
+P = ParamSpec("P")
+M = TypeVar("M")
+
+_FACTORIES: set[Any] = set()
 
 
-def factory(make: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorates a classmethod such as `VAE.mlp`: the model it returns remembers the call in `made_by`."""
+def factory(make: Callable[P, M]) -> Callable[P, M]:
+    """Decorates a classmethod such as `VAE.mlp`: the model it returns has the call, as plain JSON, in `made_by`.
+
+    `made_by` is None where an argument is neither JSON, nor a NumPy number, nor a layer's class in `torch.nn`. A
+    tensor, such as the mean of the data, is forgotten: it is a value to start from, and the weights hold it by now.
+    """
 
     @functools.wraps(make)
-    def remember(cls: type, *args: Any, **kwargs: Any) -> Any:
-        model = make(cls, *args, **kwargs)
-        model.made_by = (cls.__name__, make.__name__, args, kwargs)
+    def remember(*args: P.args, **kwargs: P.kwargs) -> M:
+        model: Any = make(*args, **kwargs)
+        kind: Any = args[0]
+        try:
+            call = {"arguments": _plain(args[1:]), "options": _plain(kwargs)}
+            model.made_by = {"class": kind.__name__, "factory": remember.__name__, **call}
+        except TypeError:
+            model.made_by = None
         return model
 
+    _FACTORIES.add(remember)
     return remember
+
+
+def remake(made_by: Mapping[str, Any], classes: Mapping[str, type]) -> Any:
+    """Calls a factory of one of `classes` once more, as `made_by` says: the same model with fresh weights.
+
+    Raises:
+        ValueError: The classes have no such factory, or torch no such layer.
+    """
+    make: Any = getattr(classes.get(made_by["class"]), str(made_by["factory"]), None)
+    if getattr(make, "__func__", None) not in _FACTORIES:
+        raise ValueError(f"vaelib has no factory {made_by['class']}.{made_by['factory']}")
+    return make(*map(_value, made_by["arguments"]), **{name: _value(v) for name, v in made_by["options"].items()})
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Tensor | np.ndarray):
+        return None
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, type) and getattr(nn, value.__name__, None) is value:
+        return {"torch.nn": value.__name__}
+    raise TypeError(f"{value!r} is not plain")
+
+
+def _value(plain: Any) -> Any:
+    if not isinstance(plain, dict):
+        return plain
+    layer = getattr(nn, str(plain.get("torch.nn")), None)
+    if not (isinstance(layer, type) and issubclass(layer, nn.Module)):
+        raise ValueError(f"torch has no layer named {plain.get('torch.nn')!r}")
+    return layer

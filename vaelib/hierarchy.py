@@ -4,25 +4,43 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, constraints, kl_divergence
+from torch.distributions import (
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+    constraints,
+    kl_divergence,
+)
 
 from . import distributions
-from .arguments import integers
+from .arguments import integers, is_number
 from .bounds import Terms
-from .remembered import Described
+from .conditionals import Conditional
+from .trials import device_of, dtype_of, in_evaluation, tried
 
 
-class Hierarchy(Described, nn.Module, ABC):
+class Hierarchy(nn.Module, ABC):
     """What all models share: latents z_1 ... z_T, z_1 next to the data, with p(x, z) and q(z | x) that can be scored.
 
-    Latents are passed as the list [z_1, ..., z_T], each (K, B, L_t).
+    Latents are passed as the list [z_1, ..., z_T], each (K, B, L_t). Levels are counted from 1.
+
+    Attributes:
+        event: the shape of an example; a batch x is (B, *event).
+        latents: the sizes (L_1, ..., L_T).
+        support: the values of x that p(x | z) can score, or None where it does not say.
     """
 
     decoders: nn.ModuleList
     prior: nn.Module
+    event: tuple[int, ...]
+    latents: tuple[int, ...]
+    support: constraints.Constraint | None
 
     @property
     def levels(self) -> int:
@@ -30,12 +48,8 @@ class Hierarchy(Described, nn.Module, ABC):
         return len(self.decoders)
 
     @abstractmethod
-    def likelihood(self, latents: Sequence[Tensor]) -> Distribution:
-        """p(x | z), with batch shape (K, B)."""
-
-    @abstractmethod
-    def priors(self, latents: Sequence[Tensor]) -> list[Distribution]:
-        """p(z_t | the levels above) for t = 1 ... T, at these latents; the last is the prior p(z_T)."""
+    def condition(self, above: Sequence[Tensor]) -> Tensor:
+        """What a decoder is given of all the latents above it, [z_t, ..., z_T]: (..., inputs)."""
 
     @abstractmethod
     def posteriors(self, x: Tensor, latents: Sequence[Tensor]) -> list[Distribution]:
@@ -47,22 +61,39 @@ class Hierarchy(Described, nn.Module, ABC):
 
     @abstractmethod
     def closed_form(self, level: int) -> bool:
-        """Whether the rate of this level, 0 for z_1, is a KL divergence given the latents drawn before it."""
+        """Whether the rate of this level is a KL divergence given the latents drawn before it."""
 
-    @abstractmethod
-    def _zeros(self, x: Tensor) -> list[Tensor]:
-        """Latents of the right shapes for x, without drawing any: to ask the likelihood what it accepts."""
+    def likelihood(self, latents: Sequence[Tensor]) -> Distribution:
+        """p(x | z), with batch shape (K, B)."""
+        return self.decoders[0](self.condition(latents))
+
+    def priors(self, latents: Sequence[Tensor]) -> list[Distribution]:
+        """p(z_t | the levels above) for t = 1 ... T, at these latents; the last is the prior p(z_T)."""
+        return [*(self._prior_below(latents[level:], level) for level in range(1, self.levels)), self.prior()]
+
+    def _prior_below(self, above: Sequence[Tensor], level: int) -> Distribution:
+        """p(z_level | above), where above = [z_{level+1}, ...]."""
+        return self.decoders[level](self.condition(above))
 
     def forward(self, x: Tensor, samples: int = 1, check: bool = True, path: bool = False) -> Terms:
         """Sample z ~ q(z | x) and weigh it: every log-density of `samples` draws for each example.
 
-        x: (B, *event). samples: K >= 1. check: see `check`; a loop that has checked its data once may leave it out.
-        path: evaluate log q with the weights held fixed and keep the latents in the `Terms`, so that gradients reach
-        the encoder through the latents alone, as `dreg` needs (Roeder et al. 2017, arXiv 1703.09194).
+        Args:
+            x: (B, *event).
+            samples: K >= 1.
+            check: see `check`; a loop that has checked its data once may leave it out.
+            path: evaluate log q with the weights held fixed and keep the latents in the `Terms`, so that gradients
+                reach the encoder through the latents alone, as `dreg` needs (Roeder et al. 2017, arXiv 1703.09194).
+
+        Returns:
+            The `Terms`, (K, B) and (T, K, B).
+
+        Raises:
+            ValueError: Where x does not suit the model, or `samples` is no positive integer.
         """
         if check:
             self.check(x)
-            integers(samples=samples)
+            (samples,) = integers(samples=samples)
         latents, posteriors, priors = self.infer(x, samples)
         if path:
             latents = [z.view_as(z) for z in latents]  # what the densities see, apart from what the encoders saw
@@ -76,30 +107,34 @@ class Hierarchy(Described, nn.Module, ABC):
             return Terms(log_px, log_pz, log_qz, latents=tuple(latents))
         try:
             rates = [
-                kl_divergence(q, p).expand_as(log_px) if self.closed_form(level) else log_qz[level] - log_pz[level]
-                for level, (q, p) in enumerate(zip(posteriors, priors, strict=True))
+                kl_divergence(q, p).expand_as(log_px)
+                if self.closed_form(level)
+                else log_qz[level - 1] - log_pz[level - 1]
+                for level, (q, p) in enumerate(zip(posteriors, priors, strict=True), start=1)
             ]
         except NotImplementedError:  # no closed form for these families
             return Terms(log_px, log_pz, log_qz)
         return Terms(log_px, log_pz, log_qz, torch.stack(rates))
 
     def log_joint(self, x: Tensor, latents: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """log p(x | z) and log p(z), all levels together, each (K, B), at latents of your own; x is not checked."""
-        self._check_latents(latents)
+        """log p(x | z) and log p(z), all levels together, each (K, B), at latents of your own.
+
+        Raises:
+            ValueError: Where a shape does not suit the model; the values of x are not looked at.
+        """
+        self._check_shapes(x, latents)
         return self.likelihood(latents).log_prob(x), _scored(self.priors(latents), latents)
 
     def log_posterior(self, x: Tensor, latents: Sequence[Tensor]) -> Tensor:
-        """log q(z | x) summed over the levels, (K, B), at latents of your own."""
-        self._check_latents(latents)
+        """log q(z | x) summed over the levels, (K, B), at latents of your own; errors as for `log_joint`."""
+        self._check_shapes(x, latents)
         return _scored(self.posteriors(x, latents), latents)
 
     @torch.no_grad()
     def check(self, x: Tensor) -> None:
         """Raise ValueError, saying what was expected, unless x is a batch (B, *event) that p(x | z) can score."""
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            kind = str(x.dtype) if isinstance(x, Tensor) else type(x).__name__
-            raise ValueError(f"x is {kind}: expected a floating-point tensor (divide 8-bit images by 255)")
-        if x.ndim < 2 or len(x) == 0:
+        self._check_shapes(x)
+        if len(x) == 0:
             raise ValueError(f"x has shape {tuple(x.shape)}: expected (batch, *event) with at least one example")
         dtype = next((weight.dtype for weight in self.parameters()), x.dtype)
         if x.dtype != dtype:
@@ -108,85 +143,187 @@ class Hierarchy(Described, nn.Module, ABC):
             )
         if not torch.isfinite(x).all():
             raise ValueError("x has values that are NaN or infinite: remove or repair these examples")
-        was_training = self.training
-        self.eval()  # one example is no batch that could be normalised
-        try:
-            likelihood = self.likelihood(self._zeros(x[:1]))
-        finally:
-            self.train(was_training)
-        if likelihood.event_shape != x.shape[1:]:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}: expected a batch of shape "
-                f"{tuple(likelihood.event_shape)} per example, that is (batch, *event)"
-            )
-        support = likelihood.support
-        if support is not None and not support.check(x).all():
-            raise ValueError(_support_message(likelihood, x))
+        if self.support is not None and not self.support.check(x).all():
+            raise ValueError(_support_message(self.support, x))
 
     @torch.no_grad()
     def encode(self, x: Tensor, samples: int = 1) -> list[Tensor]:
-        """Draw z ~ q(z | x): the list of z_1 ... z_T, each (K, B, L_t)."""
+        """Draw z ~ q(z | x), in evaluation mode: the list of z_1 ... z_T, each (K, B, L_t)."""
         self.check(x)
-        integers(samples=samples)
-        return self.infer(x, samples)[0]
+        (samples,) = integers(samples=samples)
+        with in_evaluation(self):
+            return self.infer(x, samples)[0]
 
     @torch.no_grad()
-    def decode(self, latent: Tensor | Sequence[Tensor], level: int = 1) -> Distribution:
-        """p(x | z) for a latent z_level, (..., L_level), drawing z_{level-1} ... z_1 on the way down.
+    def decode(
+        self, latent: Tensor | Sequence[Tensor], level: int = 1, temperature: float | Sequence[float] = 1.0
+    ) -> Distribution:
+        """p(x | z) for a latent z_level, drawing z_{level-1} ... z_1 on the way down, in evaluation mode.
 
-        A general hierarchy needs all levels from `level` upwards: the list [z_level, ..., z_T].
+        Args:
+            latent: (..., L_level). A general hierarchy needs all levels from `level` upwards: [z_level, ..., z_T].
+            level: 1, next to the data, to T.
+            temperature: see `sample`.
+
+        Returns:
+            The distribution of x, with batch shape (...) and event shape `event`.
+
+        Raises:
+            ValueError: Where a latent is no tensor of the level's size and the model's dtype, or there is no such
+                level.
         """
         self._check_level(level)
         latents = [latent] if isinstance(latent, Tensor) else latent
-        if isinstance(latents, str) or not latents or not all(isinstance(z, Tensor) for z in latents):
+        sizes = self.latents[level - 1 :]
+        if not isinstance(latents, list | tuple) or not all(isinstance(z, Tensor) for z in latents):
             raise ValueError(
-                f"latent is {latent!r}: expected a tensor (..., L_{level}), or the list of z_{level} and up"
+                f"latent is a {type(latent).__name__}: expected a tensor (..., {sizes[0]}), or the list of z_{level} "
+                "and up; torch.as_tensor makes one of an array"
+            )
+        shapes = [tuple(z.shape) for z in latents]
+        if not 0 < len(shapes) <= len(sizes) or any(s[-1:] != (n,) for s, n in zip(shapes, sizes, strict=False)):
+            raise ValueError(
+                f"latent has shape {', '.join(map(str, shapes)) or '()'}: expected z_{level} of shape (batch, "
+                f"{sizes[0]}), or the list of z_{level} and up, of sizes {sizes}"
             )
         dtype = next((weight.dtype for weight in self.decoders.parameters()), latents[0].dtype)
         if any(z.dtype != dtype for z in latents):
             raise ValueError(f"latent is {latents[0].dtype} and the model {dtype}: expected the same")
-        return self.likelihood(self.draw_below(latents, level))
+        with in_evaluation(self):
+            return self.likelihood(self.draw_below(latents, level, temperature))
 
     @torch.no_grad()
-    def draw_below(self, latents: Sequence[Tensor], level: int) -> list[Tensor]:
+    def draw_below(
+        self, latents: Sequence[Tensor], level: int, temperature: float | Sequence[float] = 1.0
+    ) -> list[Tensor]:
         """[z_1, ..., z_T] from [z_level, ...]: the levels below are drawn from p(z_t | the levels above)."""
-        complete = list(latents)
+        temperatures, complete = self._temperatures(temperature), list(latents)
         for below in range(level - 1, 0, -1):
-            complete.insert(0, self._prior_below(complete, below).sample())
+            complete.insert(0, _at(self._prior_below(complete, below), temperatures[below - 1]).sample())
         return complete
 
-    @abstractmethod
-    def _prior_below(self, above: Sequence[Tensor], level: int) -> Distribution:
-        """p(z_level | above), where above = [z_{level+1}, ...]."""
+    @torch.no_grad()
+    def sample(self, n: int, mean: bool = False, temperature: float | Sequence[float] = 1.0) -> Tensor:
+        """Draws from the model, in evaluation mode: z_T from the prior, then down the levels.
 
-    def sample(self, n: int, mean: bool = False) -> Tensor:
-        """n draws from the model, (n, *event): z_T from the prior, then down the levels.
+        Args:
+            n: how many.
+            mean: take the mean of p(x | z) in place of a draw from it, which is easier on the eye for binary pixels.
+            temperature: what the standard deviations of the priors are multiplied with, for all levels or one for each,
+                z_1 first. Below 1 samples become more typical and less varied; p(x | z) stays as it is.
 
-        mean=True gives the mean of p(x | z) in place of a draw from it, which is easier on the eye for binary pixels.
+        Returns:
+            (n, *event).
+
+        Raises:
+            ValueError: Where `n` is no positive integer, a temperature is negative, or one other than 1 is for a prior
+                that is neither Gaussian nor a mixture of Gaussians.
         """
-        integers(n=n)
-        likelihood = self.decode(self.prior().sample((n,)), level=self.levels)
+        (n,) = integers(n=n)
+        top = self._temperatures(temperature)[-1]
+        with in_evaluation(self):
+            likelihood = self.decode(_at(self.prior(), top).sample((n,)), self.levels, temperature)
         return likelihood.mean if mean else likelihood.sample()
 
-    def reconstruct(self, x: Tensor, level: int = 1) -> Tensor:
-        """Encode x, keep z_level and what is above, draw the rest anew: the mean of p(x | z), (B, *event)."""
-        self._check_level(level)
-        return self.decode([z[0] for z in self.encode(x)[level - 1 :]], level).mean
+    def reconstruct(self, x: Tensor, level: int = 1, temperature: float | Sequence[float] = 1.0) -> Tensor:
+        """Encode x, keep z_level and what is above, draw the rest anew: the mean of p(x | z), (B, *event).
 
-    def _check_latents(self, latents: Sequence[Tensor]) -> None:
-        if not isinstance(latents, list | tuple) or len(latents) != self.levels:
-            raise ValueError(f"latents are {latents!r}: expected a list of {self.levels} tensors, one per level")
+        Args:
+            x: (B, *event).
+            level: 1, next to the data, to T.
+            temperature: of what is drawn anew, see `sample`.
+        """
+        self._check_level(level)
+        return self.decode([z[0] for z in self.encode(x)[level - 1 :]], level, temperature).mean
+
+    def _check_shapes(self, x: Tensor, latents: Sequence[Tensor] | None = None) -> None:
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            kind = str(x.dtype) if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(f"x is {kind}: expected a floating-point tensor (divide 8-bit images by 255)")
+        if x.ndim == 0 or x.shape[1:] != self.event:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}: expected a batch of shape {self.event} per example, that is "
+                "(batch, *event)"
+            )
+        if latents is None:
+            return
+        tensors = isinstance(latents, list | tuple) and all(isinstance(z, Tensor) for z in latents)
+        if not tensors or len(latents) != self.levels:
+            got = f"{len(latents)} tensors" if tensors else f"a {type(latents).__name__}"
+            raise ValueError(f"latents are {got}: expected a list of {self.levels} tensors, one per level")
+        for level, (z, size) in enumerate(zip(latents, self.latents, strict=True), start=1):
+            if z.shape[-1:] != (size,):
+                raise ValueError(f"z_{level} has shape {tuple(z.shape)}: expected its end to be {size}")
 
     def _check_level(self, level: int) -> None:
-        if not isinstance(level, int) or not 1 <= level <= self.levels:
+        if not isinstance(level, Integral) or not 1 <= level <= self.levels:
             raise ValueError(f"level is {level!r}: expected 1 (next to the data) to {self.levels} (the top)")
+
+    def _temperatures(self, temperature: float | Sequence[float]) -> Sequence[float]:
+        """One for each level, z_1 first."""
+        several = isinstance(temperature, list | tuple)
+        values = temperature if several else [temperature] * self.levels
+        if len(values) != self.levels or not all(is_number(value) and value >= 0 for value in values):
+            raise ValueError(
+                f"temperature is {temperature!r}: expected a number from 0 on, or a list of one for each of the "
+                f"{self.levels} levels, z_1 first"
+            )
+        return values
+
+    def _learn_shapes(self) -> tuple[Tensor, list[Tensor], list[Distribution]]:
+        """Tries the prior and the decoders from the top down, which says what `event`, `latents` and `support` are.
+
+        Returns made-up data (2, *event) and latents (3, 2, L_t) to try the encoders on, and the priors that were tried.
+        """
+        dtype, device = dtype_of(self) or torch.get_default_dtype(), device_of(self)
+
+        def made_up(*shape: int) -> Tensor:  # 1/2 lies within nearly every support and is no point of a singularity
+            return torch.full(shape, 0.5, dtype=dtype, device=device)
+
+        latents: list[Tensor] = []
+        priors: list[Distribution] = []
+        for level in range(self.levels, 0, -1):
+            if level == self.levels:
+                name, p = "the prior", tried("the prior", self.prior)
+            else:
+                name = f"decoder {level + 1}"
+                p = tried(name, self.decoders[level], self.condition(latents), batch=(3, 2))
+            if len(p.event_shape) != 1:
+                raise ValueError(
+                    f"{name} is over a z_{level} of shape {tuple(p.event_shape)}: expected one axis, (L_{level},)"
+                )
+            priors.insert(0, p)
+            latents.insert(0, made_up(3, 2, *p.event_shape))
+        likelihood = tried("decoder 1", self.decoders[0], self.condition(latents), batch=(3, 2))
+        self.event = tuple(likelihood.event_shape)
+        self.latents = tuple(z.shape[-1] for z in latents)
+        decoder = self.decoders[0]
+        declared = decoder.support if isinstance(decoder, Conditional) else None
+        self.support = _support_of(likelihood) if declared is None else declared
+        return made_up(2, *self.event), latents, priors
 
 
 def _scored(levels: Sequence[Distribution], latents: Sequence[Tensor]) -> Tensor:
-    for level, (d, z) in enumerate(zip(levels, latents, strict=True), start=1):
-        if z.shape[z.ndim - len(d.event_shape) :] != d.event_shape:
-            raise ValueError(f"z_{level} has shape {tuple(z.shape)}: expected its end to be {tuple(d.event_shape)}")
     return functools.reduce(torch.add, [d.log_prob(z) for d, z in zip(levels, latents, strict=True)])
+
+
+def _at(prior: Distribution, temperature: float) -> Distribution:
+    """The prior with its standard deviations, or those of a mixture's components, multiplied by the temperature."""
+    if temperature == 1:
+        return prior
+    if isinstance(prior, Independent):
+        return Independent(_at(prior.base_dist, temperature), prior.reinterpreted_batch_ndims, validate_args=False)
+    if isinstance(prior, Normal):
+        return Normal(prior.loc, temperature * prior.scale, validate_args=False)
+    if isinstance(prior, MultivariateNormal):
+        return MultivariateNormal(prior.loc, scale_tril=temperature * prior.scale_tril, validate_args=False)
+    if isinstance(prior, MixtureSameFamily):
+        components = _at(prior.component_distribution, temperature)
+        return MixtureSameFamily(prior.mixture_distribution, components, validate_args=False)
+    raise ValueError(
+        f"temperature is {temperature} and a prior {type(prior).__name__}: expected a Gaussian or a mixture of "
+        "Gaussians for a temperature other than 1"
+    )
 
 
 @contextmanager
@@ -202,17 +339,25 @@ def _weights_fixed(module: nn.Module) -> Generator[None]:
             weight.requires_grad_(True)
 
 
-def _support_message(likelihood: Distribution, x: Tensor) -> str:
-    low, high = x.min().item(), x.max().item()
-    support = likelihood.support
+def _support_of(likelihood: Distribution) -> constraints.Constraint | None:
+    """Entry by entry; None where the distribution does not say, or it depends on the latents."""
+    try:
+        support = likelihood.support
+    except NotImplementedError:
+        return None
     while hasattr(support, "base_constraint"):
         support = support.base_constraint
-    if support is constraints.boolean:
+    return None if any(isinstance(value, Tensor) for value in vars(support).values()) else support
+
+
+def _support_message(support: constraints.Constraint, x: Tensor) -> str:
+    low, high = x.min().item(), x.max().item()
+    if isinstance(support, type(constraints.boolean)):
         return (
             f"x has values outside {{0, 1}} (min {low:.4g}, max {high:.4g}): a Bernoulli likelihood needs binary data; "
-            "scale it to [0, 1] and pass transform=torch.bernoulli to `fit` for dynamic binarisation, or binarise it"
+            "scale it to [0, 1] and pass transform=vl.binarise to `fit` for dynamic binarisation, or binarise it"
         )
-    if support is distributions.on_grid:
+    if isinstance(support, type(distributions.on_grid)):
         return (
             f"x has values that are not one of the 256 grey levels k / 255 (min {low:.4g}, max {high:.4g}): divide "
             "8-bit images by 255, without noise, blur or rescaling after that"

@@ -11,9 +11,8 @@ True
 torch.Size([3, 1, 28, 28])
 """
 
-import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -21,19 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from . import conditionals, nets
+from . import nets
 from .arguments import integers
-from .conditionals import Conditional, Gaussian, Shape, StandardNormal, shape_of
+from .conditionals import LIKELIHOODS as LIKELIHOODS
+from .conditionals import Conditional, Gaussian, Shape, likelihood_named, shape_of
+from .factories import factory
 from .hierarchy import Hierarchy
-from .remembered import Described
-
-LIKELIHOODS = {
-    "bernoulli": conditionals.Bernoulli,
-    "categorical": conditionals.Categorical,
-    "continuous_bernoulli": conditionals.ContinuousBernoulli,
-    "discretised_logistic": conditionals.DiscretisedLogistic,
-    "gaussian": conditionals.Gaussian,
-}
+from .priors import StandardNormal
+from .trials import as_expected, returned, tried
 
 
 class MHVAE(Hierarchy):
@@ -42,19 +36,26 @@ class MHVAE(Hierarchy):
     Generative model   p(x, z) = p(x | z_1) p(z_1 | z_2) ... p(z_{T-1} | z_T) p(z_T)
     Posterior          q(z | x) = q(z_1 | x) q(z_2 | z_1) ... q(z_T | z_{T-1})
 
-    Parameters
-    ----------
-    encoders: T modules q(z_1 | x), q(z_2 | z_1), ...: `forward(condition)` returns a distribution with `rsample`.
-    decoders: T modules p(x | z_1), p(z_1 | z_2), ...: likewise; the first may be discrete.
-    prior: a module whose `forward()` returns p(z_T); a standard normal unless given.
+    The `rates` are closed-form at the top level, given the sampled z_{T-1}, and log q - log p of the jointly sampled
+    levels elsewhere: under the joint q, z_{t+1} depends on z_t, so KL(q(z_t | z_{t-1}) || p(z_t | z_{t+1})) is *not*
+    the middle term (Luo 2022, eq. 45, errs here).
 
-    `forward` gives a `kl` that is closed-form at the top level, given the sampled z_{T-1}, and log q - log p of the
-    jointly sampled levels elsewhere: under the joint q, z_{t+1} depends on z_t, so KL(q(z_t | z_{t-1}) ||
-    p(z_t | z_{t+1})) is *not* the middle term (Luo 2022, eq. 45, errs here).
+    Args:
+        encoders: T modules q(z_1 | x), q(z_2 | z_1), ...: `forward(condition)` returns a distribution with `rsample`,
+            whose batch shape is that of the condition but for its last axis, and whose event shape is (L_t,). A
+            `Conditional` is given x flattened, another module as it is.
+        decoders: T modules p(x | z_1), p(z_1 | z_2), ...: likewise; the first may be discrete.
+        prior: a module whose `forward()` returns p(z_T), of batch shape (); a standard normal unless given.
 
-    Raises ValueError where there is no level, the numbers of encoders and decoders differ, or sizes do not meet.
+    Each module is tried once on made-up data, so that a shape that does not fit is an error here, not a wrong number
+    later.
 
-    Source: Luo 2022 (arXiv 2208.11970), eq. 23-29, written with z_t for his latents.
+    Raises:
+        ValueError: Where there is no level, the numbers of encoders and decoders differ, a module returns anything but
+            a distribution of the right shapes, or sizes do not meet.
+
+    Source:
+        Luo 2022 (arXiv 2208.11970), eq. 23-29, written with z_t for his latents.
     """
 
     def __init__(self, encoders: Sequence[nn.Module], decoders: Sequence[nn.Module], prior: nn.Module | None = None):
@@ -67,18 +68,22 @@ class MHVAE(Hierarchy):
                 f"{len(encoders)} encoders and {len(decoders)} decoders: expected one of each per level, T >= 1"
             )
         _check_modules([*encoders, *decoders, *([] if prior is None else [prior])])
-        _check_sizes(encoders, decoders)
-        if prior is None:
-            event = getattr(encoders[-1], "event", None)
-            if event is None:
-                raise ValueError("the top encoder has no `event` shape: pass prior=StandardNormal(size of z_T)")
-            prior = StandardNormal(event)
-        _check_prior(prior, getattr(encoders[-1], "event", None))
         self.encoders = nn.ModuleList(encoders)
         self.decoders = nn.ModuleList(decoders)
-        self.prior = prior
+        self.prior = StandardNormal(_top_size(encoders[-1], decoders[-1])) if prior is None else prior
+        x, latents, _ = self._learn_shapes()
+        given = [self._entering(x), *latents[:-1]]
+        for level, (encoder, c, size) in enumerate(zip(encoders, given, self.latents, strict=True), start=1):
+            batch = (2,) if level == 1 else (3, 2)
+            posterior = tried(f"encoder {level}", encoder, c, batch=batch, event=(size,))
+            if not posterior.has_rsample:
+                raise ValueError(
+                    f"encoder {level} returned a distribution without rsample: expected one that can be "
+                    "reparameterised, such as a Gaussian"
+                )
 
     @classmethod
+    @factory
     def mlp(
         cls,
         event: Shape,
@@ -91,14 +96,21 @@ class MHVAE(Hierarchy):
         """A chain of multilayer perceptrons: level t has `latents[t - 1]` latents and `hidden[t - 1]` layers each way.
 
         The defaults are the two-layer network of Burda et al. 2016 (arXiv 1509.00519), section 5.
-        likelihood: "bernoulli", "continuous_bernoulli", "gaussian", "categorical" or "discretised_logistic".
-        mean: the mean of the training data, for a Bernoulli likelihood to start from: short trainings gain much by it.
-        options: activation, norm and gated of every network, see `vaelib.nets.mlp`.
 
-        Raises ValueError for an unknown likelihood, a mean for another than Bernoulli, or where `latents` and `hidden`
-        differ in length.
+        Args:
+            event: the size or shape of an example.
+            latents: (L_1, ..., L_T).
+            hidden: the layer sizes of each level.
+            likelihood: "bernoulli", "continuous_bernoulli", "gaussian", "categorical" or "discretised_logistic".
+            mean: the mean of the training data, for a Bernoulli likelihood to start from: short trainings gain much by
+                it.
+            options: activation, norm and gated of every network, see `vaelib.nets.mlp`.
+
+        Raises:
+            ValueError: For an unknown likelihood, a mean for another than Bernoulli, or where `latents` and `hidden`
+                differ in length.
         """
-        make = _likelihood(likelihood, mean)
+        make = likelihood_named(likelihood, mean)
         _check_stack(latents, hidden)
         encoders, decoders = [], []
         for level, ((below, above), h) in enumerate(zip(pairwise([_size(event), *latents]), hidden, strict=True)):
@@ -107,17 +119,15 @@ class MHVAE(Hierarchy):
             decoders.append(kind(above, shape, encoders[-1].hidden[::-1], **options))
         return cls(encoders, decoders)
 
-    def likelihood(self, latents: Sequence[Tensor]) -> Distribution:
-        return self.decoders[0](latents[0])
-
-    def priors(self, latents: Sequence[Tensor]) -> list[Distribution]:
-        return [*(decoder(z) for decoder, z in zip(self.decoders[1:], latents[1:], strict=True)), self.prior()]
+    def condition(self, above: Sequence[Tensor]) -> Tensor:
+        return above[0]
 
     def posteriors(self, x: Tensor, latents: Sequence[Tensor]) -> list[Distribution]:
-        return [encoder(below) for encoder, below in zip(self.encoders, [x, *latents[:-1]], strict=True)]
+        given = [self._entering(x), *latents[:-1]]
+        return [encoder(below) for encoder, below in zip(self.encoders, given, strict=True)]
 
     def infer(self, x: Tensor, samples: int = 1) -> tuple[list[Tensor], list[Distribution], list[Distribution]]:
-        posteriors: list[Distribution] = [self.encoders[0](x)]
+        posteriors: list[Distribution] = [self.encoders[0](self._entering(x))]
         latents = [posteriors[0].rsample((samples,))]  # z_1: (K, B, L_1)
         for encoder in self.encoders[1:]:
             posteriors.append(encoder(latents[-1]))
@@ -125,33 +135,37 @@ class MHVAE(Hierarchy):
         return latents, posteriors, self.priors(latents)
 
     def closed_form(self, level: int) -> bool:
-        return level == self.levels - 1
+        return level == self.levels
 
     def posterior(self, x: Tensor) -> Distribution:
         """q(z_1 | x): a distribution with batch shape (B,)."""
         self.check(x)
-        return self.encoders[0](x)
+        return self.encoders[0](self._entering(x))
 
-    def _zeros(self, x: Tensor) -> list[Tensor]:
-        posterior = self.encoders[0](x)
-        return [x.new_zeros(posterior.batch_shape + posterior.event_shape)]
-
-    def _prior_below(self, above: Sequence[Tensor], level: int) -> Distribution:
-        return self.decoders[level](above[0])
+    def _entering(self, x: Tensor) -> Tensor:
+        return x.flatten(1) if isinstance(self.encoders[0], Conditional) else x
 
 
 class VAE(MHVAE):
     """The variational autoencoder: one level of latents, the case T = 1 of `MHVAE`.
 
-    encoder: module for q(z | x). decoder: module for p(x | z). prior: module for p(z), N(0, I) unless given.
+    Args:
+        encoder: a module for q(z | x).
+        decoder: a module for p(x | z).
+        prior: a module for p(z); N(0, I) unless given.
 
-    Source: Kingma & Welling 2014 (arXiv 1312.6114).
+    Raises:
+        ValueError: As for `MHVAE`.
+
+    Source:
+        Kingma & Welling 2014 (arXiv 1312.6114).
     """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, prior: nn.Module | None = None):
         super().__init__([encoder], [decoder], prior)
 
     @classmethod
+    @factory
     def mlp(  # ty: ignore[incompatible-method-override] - one level has one latent size, not a sequence
         cls,
         event: Shape,
@@ -161,11 +175,21 @@ class VAE(MHVAE):
         mean: Tensor | None = None,
         **options: Any,
     ) -> "VAE":
-        """Two multilayer perceptrons, x to z and its mirror image; defaults as in Burda et al. 2016, section 5."""
+        """Two multilayer perceptrons, x to z and its mirror image; defaults as in Burda et al. 2016, section 5.
+
+        Args:
+            event, likelihood, mean, options: as for `MHVAE.mlp`.
+            latent: the number of latents.
+            hidden: layer sizes from x to z.
+
+        Raises:
+            ValueError: As for `MHVAE.mlp`.
+        """
         chain = MHVAE.mlp(event, (latent,), (hidden,), likelihood, mean, **options)
         return cls(chain.encoders[0], chain.decoders[0])
 
     @classmethod
+    @factory
     def conv(
         cls,
         event: Sequence[int],
@@ -173,13 +197,20 @@ class VAE(MHVAE):
         channels: Sequence[int] = (32, 64),
         likelihood: str = "bernoulli",
     ) -> "VAE":
-        """Two convolutional networks for images (C, H, W), see `vaelib.nets.ConvEncoder`; all likelihoods of `mlp`."""
+        """Two convolutional networks for images.
+
+        Args:
+            event: (C, H, W).
+            latent: the number of latents.
+            channels: see `vaelib.nets.ConvEncoder`.
+            likelihood: as for `MHVAE.mlp`.
+
+        Raises:
+            ValueError: For an unknown likelihood, or an event or channels that convolutions cannot take.
+        """
+        make = likelihood_named(likelihood)
         encoder = Gaussian(event, latent, net=nets.ConvEncoder(event, 2 * latent, channels))
-        make = _likelihood(likelihood)
-        per_pixel = {Gaussian: 2, conditionals.DiscretisedLogistic: 2, conditionals.Categorical: conditionals.RANK}.get(
-            make, 1
-        )
-        outputs = (per_pixel * event[0], *event[1:])
+        outputs = (make.parameters_per_entry * event[0], *event[1:])
         return cls(encoder, make(latent, event, net=nets.ConvDecoder(latent, outputs, channels[::-1])))
 
 
@@ -196,26 +227,46 @@ class HVAE(Hierarchy):
 
     Given the levels above, both q and p of a level are known, so each rate is a KL divergence in closed form.
 
-    Parameters
-    ----------
-    encoder: a module; `forward(x)` returns the T Gaussians [N(m_1, s_1^2), ...], each with batch shape (B,) and one
-        event axis; such as `Ladder`.
-    decoders: T modules p(x | z_1 ... z_T), p(z_1 | z_2 ... z_T), ..., p(z_{T-1} | z_T), Gaussian but for the first;
-        their condition is the concatenation [z_t, ..., z_T] of the latents, (..., L_t + ... + L_T).
-    prior: a module whose `forward()` returns p(z_T).
+    Args:
+        encoder: a module; `forward(x)` returns the T Gaussians [N(m_1, s_1^2), ...], each with batch shape (B,) and one
+            event axis. A `Ladder` is given x flattened, another module as it is.
+        decoders: T modules p(x | z_1 ... z_T), p(z_1 | z_2 ... z_T), ..., p(z_{T-1} | z_T), Gaussian but for the first;
+            their condition is the concatenation [z_t, ..., z_T] of the latents, (..., L_t + ... + L_T).
+        prior: a module whose `forward()` returns p(z_T), of batch shape ().
 
-    Source: Sonderby et al. 2016 (arXiv 1602.02282), eq. 10-12 and section 2.2, with the dependence on all levels above
-    of Luo 2022 (arXiv 2208.11970), section 2.2.
+    Raises:
+        ValueError: Where there is no level, a module returns anything but what is said above, or sizes do not meet.
+
+    Source:
+        Sonderby et al. 2016 (arXiv 1602.02282), eq. 10-12 and section 2.2, with the dependence on all levels above of
+        Luo 2022 (arXiv 2208.11970), section 2.2.
     """
 
     def __init__(self, encoder: nn.Module, decoders: Sequence[nn.Module], prior: nn.Module):
         super().__init__()
-        _check_hierarchy(encoder, decoders, prior)
+        if not isinstance(decoders, list | tuple | nn.ModuleList) or not decoders:
+            raise ValueError(f"decoders are {decoders!r}: expected a list with one module per level, T >= 1")
+        _check_modules([encoder, *decoders, prior])
         self.encoder = encoder
         self.decoders = nn.ModuleList(decoders)
         self.prior = prior
+        x, _, priors = self._learn_shapes()
+        evidence = returned("the encoder", encoder, self._entering(x))
+        if not isinstance(evidence, list | tuple) or len(evidence) != self.levels:
+            raise ValueError(
+                f"the encoder returned a {type(evidence).__name__}, and there are {self.levels} decoders: expected a "
+                "list of as many Gaussians, one per level"
+            )
+        for level, (q, p, size) in enumerate(zip(evidence, priors, self.latents, strict=True), start=1):
+            as_expected(f"the encoder for z_{level}", q, (2,), (size,))
+            if level < self.levels and not (_is_gaussian(q) and _is_gaussian(p)):
+                raise ValueError(
+                    f"z_{level} of the encoder is {q}, of decoder {level + 1} {p}: expected Gaussians, "
+                    "Independent(Normal(...), 1), which can be merged"
+                )
 
     @classmethod
+    @factory
     def mlp(
         cls,
         event: Shape,
@@ -225,8 +276,8 @@ class HVAE(Hierarchy):
         mean: Tensor | None = None,
         **options: Any,
     ) -> "HVAE":
-        """A hierarchy of multilayer perceptrons; parameters and errors as for `MHVAE.mlp`."""
-        make = _likelihood(likelihood, mean)
+        """A hierarchy of multilayer perceptrons; arguments and errors as for `MHVAE.mlp`."""
+        make = likelihood_named(likelihood, mean)
         _check_stack(latents, hidden)
         decoders: list[nn.Module] = []
         for level, (below, h) in enumerate(zip([event, *latents[:-1]], hidden, strict=True)):
@@ -234,18 +285,15 @@ class HVAE(Hierarchy):
             decoders.append((Gaussian if level else make)(above, below, tuple(h)[::-1], **options))
         return cls(Ladder(_size(event), latents, hidden, **options), decoders, StandardNormal(latents[-1]))
 
-    def likelihood(self, latents: Sequence[Tensor]) -> Distribution:
-        return self.decoders[0](torch.cat(list(latents), -1))
-
-    def priors(self, latents: Sequence[Tensor]) -> list[Distribution]:
-        return [*(self._prior_below(latents[t:], t) for t in range(1, self.levels)), self.prior()]
+    def condition(self, above: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(above), -1)
 
     def posteriors(self, x: Tensor, latents: Sequence[Tensor]) -> list[Distribution]:
-        *evidence, top = self.encoder(x)
+        *evidence, top = self.encoder(self._entering(x))
         return [*(merge(e, p) for e, p in zip(evidence, self.priors(latents)[:-1], strict=True)), top]
 
     def infer(self, x: Tensor, samples: int = 1) -> tuple[list[Tensor], list[Distribution], list[Distribution]]:
-        *evidence, top = self.encoder(x)
+        *evidence, top = self.encoder(self._entering(x))
         latents, posteriors, priors = [top.rsample((samples,))], [top], [self.prior()]  # z_T: (K, B, L_T)
         for level in range(self.levels - 1, 0, -1):
             priors.insert(0, self._prior_below(latents, level))
@@ -256,17 +304,21 @@ class HVAE(Hierarchy):
     def closed_form(self, level: int) -> bool:
         return True
 
-    def _zeros(self, x: Tensor) -> list[Tensor]:
-        return [x.new_zeros(q.batch_shape + q.event_shape) for q in self.encoder(x)]
-
-    def _prior_below(self, above: Sequence[Tensor], level: int) -> Distribution:
-        return self.decoders[level](torch.cat(list(above), -1))
+    def _entering(self, x: Tensor) -> Tensor:
+        return x.flatten(1) if isinstance(self.encoder, Ladder) else x
 
 
-class Ladder(Described, nn.Module):
+class Ladder(nn.Module):
     """The bottom-up network of an `HVAE`: d_t = net_t(d_{t-1}) with d_0 = x, and N(m_t, s_t^2) read off each d_t.
 
-    inputs: entries of x. latents: (L_1, ..., L_T). hidden: layer sizes of net_t. options: see `vaelib.nets.mlp`.
+    Args:
+        inputs: the number of entries of x.
+        latents: (L_1, ..., L_T).
+        hidden: the layer sizes of each net_t.
+        options: see `vaelib.nets.mlp`.
+
+    Raises:
+        ValueError: Where a size is no positive integer, or a level has no layers.
     """
 
     def __init__(self, inputs: int, latents: Sequence[int], hidden: Sequence[Sequence[int]], **options: Any):
@@ -275,15 +327,15 @@ class Ladder(Described, nn.Module):
         if any(not isinstance(sizes, list | tuple) or not sizes for sizes in hidden):
             raise ValueError(f"hidden is {hidden!r}: expected one or more layer sizes for each level")
         self.inputs = inputs
-        self.levels, self.latents = len(latents), tuple(latents)
         widths = [inputs, *(h[-1] for h in hidden)]
         self.bodies = nn.ModuleList(nets.mlp(w, h, **options) for w, h in zip(widths, hidden, strict=False))
         self.heads = nn.ModuleList(Gaussian(w, size, ()) for w, size in zip(widths[1:], latents, strict=True))
 
     def forward(self, x: Tensor) -> list[Distribution]:
-        features, evidence = x.flatten(1), []
-        if features.shape[1] != self.inputs:
-            raise ValueError(f"x has shape {tuple(x.shape)}: expected {self.inputs} numbers per example")
+        """The Gaussians of z_1 ... z_T, each with batch shape (B,), for x (B, inputs)."""
+        if x.ndim != 2 or x.shape[1] != self.inputs:
+            raise ValueError(f"x has shape {tuple(x.shape)}: expected (batch, {self.inputs}); flatten images before")
+        features, evidence = x, []
         for body, head in zip(self.bodies, self.heads, strict=True):
             features = body(features)  # (B, hidden[t][-1])
             evidence.append(head(features))
@@ -293,7 +345,11 @@ class Ladder(Described, nn.Module):
 def merge(a: Distribution, b: Distribution) -> Independent:
     """The Gaussian proportional to the product of two, dimension by dimension: precisions add.
 
-    a, b: over one event axis, with `mean` and `stddev`. Source: Sonderby et al. 2016 (arXiv 1602.02282), eq. 11-12.
+    Args:
+        a, b: over one event axis, with `mean` and `stddev`.
+
+    Source:
+        Sonderby et al. 2016 (arXiv 1602.02282), eq. 11-12.
     """
     precision_a, precision_b = a.stddev**-2, b.stddev**-2
     variance = 1 / (precision_a + precision_b)
@@ -303,16 +359,6 @@ def merge(a: Distribution, b: Distribution) -> Independent:
 
 def _size(event: Shape) -> int:
     return math.prod(shape_of(event))
-
-
-def _likelihood(name: str, mean: Tensor | None = None) -> Callable[..., nn.Module]:
-    if name not in LIKELIHOODS:
-        raise ValueError(f"unknown likelihood {name!r}: choose one of {', '.join(sorted(LIKELIHOODS))}")
-    if mean is None:
-        return LIKELIHOODS[name]
-    if name != "bernoulli":
-        raise ValueError(f"mean is given with a {name} likelihood: expected a Bernoulli, whose logits it sets")
-    return functools.partial(conditionals.Bernoulli, mean=mean)
 
 
 def _check_stack(latents: Sequence[int], hidden: Sequence[Sequence[int]]) -> None:
@@ -325,56 +371,22 @@ def _check_stack(latents: Sequence[int], hidden: Sequence[Sequence[int]]) -> Non
     integers(**{f"latents[{level}]": size for level, size in enumerate(latents)})
 
 
+def _is_gaussian(d: Distribution) -> bool:
+    return isinstance(d, Independent) and isinstance(d.base_dist, Normal)
+
+
 def _check_modules(modules: Sequence[nn.Module]) -> None:
     for module in modules:
         if not isinstance(module, nn.Module):
             raise ValueError(f"{module!r} is no torch module: expected one whose forward returns a distribution")
 
 
-def _check_hierarchy(encoder: nn.Module, decoders: Sequence[nn.Module], prior: nn.Module) -> None:
-    _check_modules([encoder, *decoders, prior])
-    levels = getattr(encoder, "levels", len(decoders))
-    if not decoders or levels != len(decoders):
-        raise ValueError(f"the encoder has {levels} levels, with {len(decoders)} decoders: expected T >= 1 of each")
-    for level, decoder in enumerate(decoders[1:], start=2):
-        if isinstance(decoder, Conditional) and not isinstance(decoder, Gaussian):
-            raise ValueError(f"decoder {level} is {type(decoder).__name__}: expected a Gaussian, which can be merged")
-    latents = getattr(encoder, "latents", None)
-    if latents is not None:
-        for level, decoder in enumerate(decoders):
-            takes, gives = getattr(decoder, "inputs", None), _size_out(decoder) if level else None
-            if takes not in (None, sum(latents[level:])) or gives not in (None, latents[level - 1]):
-                raise ValueError(
-                    f"decoder {level + 1} takes {takes} and gives {gives} numbers: expected it to take all "
-                    f"{sum(latents[level:])} latents above it, and to give its own level of {latents}"
-                )
-        _check_prior(prior, latents[-1:])
-
-
-def _size_out(module: nn.Module) -> int | None:
-    event = getattr(module, "event", None)
-    return None if event is None else math.prod(event)
-
-
-def _check_prior(prior: nn.Module, event: Sequence[int] | None) -> None:
-    got = getattr(prior, "event", None)
-    if event is not None and got is not None and tuple(got) != tuple(event):
+def _top_size(encoder: nn.Module, decoder: nn.Module) -> Shape:
+    """The size of z_T, as its encoder or its decoder declares it."""
+    size = getattr(encoder, "event", None) or getattr(decoder, "inputs", None)
+    if size is None:
         raise ValueError(
-            f"the prior is over {tuple(got)}, and the top latent has shape {tuple(event)}: expected the same"
+            "nothing says how large z_T is: expected an `event` of the top encoder, `inputs` of the top decoder, or "
+            "prior=StandardNormal(size of z_T)"
         )
-
-
-def _check_sizes(encoders: Sequence[nn.Module], decoders: Sequence[nn.Module]) -> None:
-    """Every size at which two bundled conditionals meet agrees (a module without `inputs`/`event` is not looked at)."""
-
-    for level, (encoder, decoder) in enumerate(zip(encoders, decoders, strict=True), start=1):
-        latent = _size_out(encoder)
-        others = {f"decoder {level} takes": getattr(decoder, "inputs", None)}
-        if level < len(encoders):
-            others[f"encoder {level + 1} takes"] = getattr(encoders[level], "inputs", None)
-            others[f"decoder {level + 1} gives"] = _size_out(decoders[level])
-        for what, size in others.items():
-            if latent is not None and size is not None and latent != size:
-                raise ValueError(
-                    f"encoder {level} gives a z_{level} of {latent} latents, but {what} {size}: expected the same"
-                )
+    return size

@@ -3,8 +3,8 @@
 >>> encoder = ConvEncoder((1, 28, 28), outputs=2 * 16)
 >>> encoder(torch.zeros(5, 1, 28, 28)).shape
 torch.Size([5, 32])
->>> ConvDecoder(16, (1, 28, 28))(torch.zeros(5, 16)).shape
-torch.Size([5, 1, 28, 28])
+>>> ConvDecoder(16, (3, 27, 29))(torch.zeros(5, 16)).shape
+torch.Size([5, 3, 27, 29])
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from .arguments import integers
-from .remembered import Described
 
 NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
@@ -22,7 +21,12 @@ NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 class Gated(nn.Module):
     """The layer (A h + a) * sigmoid(B h + b): the second factor decides how much of each feature passes.
 
-    Source: Dauphin et al. 2017 (arXiv 1612.08083), eq. 1; in VAEs: Tomczak & Welling 2018 (arXiv 1705.07120).
+    Args:
+        inputs: the number of features of h.
+        outputs: the number of features of the result.
+
+    Source:
+        Dauphin et al. 2017 (arXiv 1612.08083), eq. 1; in VAEs: Tomczak & Welling 2018 (arXiv 1705.07120).
     """
 
     def __init__(self, inputs: int, outputs: int):
@@ -40,16 +44,26 @@ def mlp(
     norm: str | None = None,
     gated: bool = False,
 ) -> nn.Sequential:
-    """A multilayer perceptron (N, inputs) -> (N, hidden[-1]).
+    """A multilayer perceptron.
 
-    norm: "batch" or "layer" normalisation before each activation. With batch normalisation an example's bound depends
-    on its batch mates while training; `model.eval()` ends that. gated: `Gated` layers, which need no activation.
+    Args:
+        inputs: the number of inputs.
+        hidden: the sizes of the layers.
+        activation: what makes an activation when called, such as `nn.ReLU`.
+        norm: "batch" or "layer" normalisation before each activation. With batch normalisation an example's bound
+            depends on its batch mates while training; `model.eval()` ends that.
+        gated: `Gated` layers, which need no activation.
 
-    Raises ValueError for sizes that are not positive integers, or an unknown norm.
+    Returns:
+        The network, (N, inputs) -> (N, hidden[-1]).
+
+    Raises:
+        ValueError: For sizes that are not positive integers, an unknown norm, or an activation that makes no module.
     """
-    integers(inputs=inputs)
-    if not isinstance(hidden, list | tuple) or any(not isinstance(size, int) or size < 1 for size in hidden):
+    (inputs,) = integers(inputs=inputs)
+    if not isinstance(hidden, list | tuple):
         raise ValueError(f"hidden is {hidden!r}: expected a sequence of positive layer sizes such as (200, 200)")
+    sizes = [inputs, *_sizes("hidden", hidden)]
     if norm is not None and norm not in NORMS:
         raise ValueError(f'norm is {norm!r}: expected None, "batch" or "layer"')
     try:
@@ -59,7 +73,7 @@ def mlp(
     if not isinstance(made, nn.Module):
         raise ValueError(f"activation is {activation!r}: expected what makes a module when called, such as nn.Tanh")
     layers: list[nn.Module] = []
-    for fan_in, fan_out in pairwise([inputs, *hidden]):
+    for fan_in, fan_out in pairwise(sizes):
         layers.append(Gated(fan_in, fan_out) if gated else nn.Linear(fan_in, fan_out))
         if norm is not None:
             layers.append(NORMS[norm](fan_out))
@@ -68,52 +82,79 @@ def mlp(
     return nn.Sequential(*layers)
 
 
-class ConvEncoder(Described, nn.Module):
-    """Images (N, C, H, W) -> (N, outputs): one convolution with stride 2 for each of `channels`, then a linear layer.
+class ConvEncoder(nn.Module):
+    """Images (N, C, H, W) -> (N, outputs): convolutions that halve the image, then a linear layer.
 
-    Raises ValueError where H or W cannot be halved that often.
+    Args:
+        event: the shape (C, H, W) of an image, of any size that can be halved once for each of `channels`; where a side
+            is odd, its half is rounded down.
+        outputs: the number of outputs.
+        channels: the channels after each convolution.
+
+    Raises:
+        ValueError: Where the event is no shape of images, or a side would fall below one pixel.
     """
 
     def __init__(self, event: Sequence[int], outputs: int, channels: Sequence[int] = (32, 64)):
         super().__init__()
-        height, width = _halved(event, channels)
-        integers(outputs=outputs)
+        widths, sides = _pyramid(event, channels)
+        (outputs,) = integers(outputs=outputs)
         layers: list[nn.Module] = []
-        for fan_in, fan_out in pairwise([event[0], *channels]):
+        for fan_in, fan_out in pairwise(widths):
             layers += [nn.Conv2d(fan_in, fan_out, kernel_size=4, stride=2, padding=1), nn.SiLU()]
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * height * width, outputs))
+        height, width = sides[-1]
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * height * width, outputs))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images)
 
 
-class ConvDecoder(Described, nn.Module):
+class ConvDecoder(nn.Module):
     """(N, inputs) -> images (N, C, H, W): the mirror image of `ConvEncoder`.
 
     For a likelihood with P parameters per pixel let the event have P C channels: all of the first parameter come first.
+
+    Args:
+        inputs: the number of inputs.
+        event: the shape (C, H, W) of the result.
+        channels: the channels before each transposed convolution.
+
+    Raises:
+        ValueError: As for `ConvEncoder`.
     """
 
     def __init__(self, inputs: int, event: Sequence[int], channels: Sequence[int] = (64, 32)):
         super().__init__()
-        height, width = _halved(event, channels)
-        layers: list[nn.Module] = [nn.Linear(inputs, channels[0] * height * width)]
-        layers.append(nn.Unflatten(1, (channels[0], height, width)))
-        for fan_in, fan_out in pairwise([*channels, event[0]]):
-            layers += [nn.SiLU(), nn.ConvTranspose2d(fan_in, fan_out, kernel_size=4, stride=2, padding=1)]
+        (inputs,) = integers(inputs=inputs)
+        widths, sides = _pyramid(event, channels[::-1] if isinstance(channels, list | tuple) else channels)
+        height, width = sides[-1]
+        layers: list[nn.Module] = [nn.Linear(inputs, widths[-1] * height * width)]
+        layers.append(nn.Unflatten(1, (widths[-1], height, width)))
+        for fan_in, fan_out, (height, width) in zip(widths[:0:-1], widths[-2::-1], sides[-2::-1], strict=True):
+            # Doubled, an odd side lacks the pixel that halving it had dropped.
+            odd = (height % 2, width % 2)
+            layers += [nn.SiLU(), nn.ConvTranspose2d(fan_in, fan_out, 4, stride=2, padding=1, output_padding=odd)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, latents: Tensor) -> Tensor:
         return self.layers(latents)
 
 
-def _halved(event: Sequence[int], channels: Sequence[int]) -> tuple[int, int]:
-    shapes = isinstance(event, list | tuple) and isinstance(channels, list | tuple) and len(event) == 3 and channels
-    if shapes:
-        integers(**dict(zip("CHW", event, strict=True)), **{f"channels[{i}]": size for i, size in enumerate(channels)})
-    factor = 2 ** len(channels) if shapes else 2
-    if not shapes or any(size % factor for size in event[1:]):
+def _pyramid(event: Sequence[int], channels: Sequence[int]) -> tuple[list[int], list[tuple[int, int]]]:
+    """From the image to the smallest stage: the channels of each, and the (height, width) of each."""
+    if not isinstance(event, list | tuple) or len(event) != 3:
+        raise ValueError(f"event is {event!r}: expected the shape (C, H, W) of an image, such as (3, 32, 32)")
+    if not isinstance(channels, list | tuple) or not channels:
+        raise ValueError(f"channels is {channels!r}: expected one number for each convolution, such as (32, 64)")
+    first, *sides = _sizes("event", event)
+    widths = [first, *_sizes("channels", channels)]
+    if min(sides) < 2 ** len(channels):
         raise ValueError(
-            f"event is {event!r} with channels={channels!r}: expected images (C, H, W) whose H and W can be divided by "
-            f"{factor}, two for each of the channels"
+            f"event is {event!r}: expected a height and width of at least {2 ** len(channels)}, as each of the "
+            f"{len(channels)} convolutions halves them; use fewer channels, or a multilayer perceptron"
         )
-    return event[1] // factor, event[2] // factor
+    return widths, [(sides[0] >> stage, sides[1] >> stage) for stage in range(len(widths))]
+
+
+def _sizes(name: str, sizes: Sequence[int]) -> list[int]:
+    return integers(**{f"{name}[{i}]": size for i, size in enumerate(sizes)})

@@ -1,16 +1,19 @@
-"""Several processes, one training: started by torchrun, `fit` and `nll` share the work and give the same answer.
+"""Several processes, one training: started by torchrun, a training and `nll` share the work and give the same answer.
 
     torchrun --nproc-per-node 2 -m vaelib train --out runs/a
 
 Plain torch.distributed: gradients of the whole batch are one sum over the processes, which needs no wrapper around the
 model. Each process holds all data and draws the random numbers of the whole batch, so that every number is the one that
-a single process would use; it computes with its own part of them. (Batch normalisation is the exception: each process
-normalises by its own part.)
+a single process would use; it computes with its own part of them.
+
+Two kinds of layers see only their own process's part of a batch, and with them the result is *not* that of one process:
+batch normalisation normalises by that part (its running statistics are averaged over the processes after each epoch,
+so that all processes hold one model), and dropout draws its masks for that part.
 """
 
 import atexit
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -26,13 +29,21 @@ def start(device: torch.device) -> None:
     Python is, whatever ends that: threads of a group that is left to itself abort some processes in a hundred at exit.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        atexit.register(_stop)
+        atexit.register(stop)
 
 
-def _stop() -> None:
+def stop() -> None:
+    """Leave the group, if there is one."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
+
+
+def own_gpu() -> torch.device:
+    """The GPU of this process: torchrun numbers the processes of a machine from 0."""
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def rank() -> int:
@@ -45,9 +56,14 @@ def world() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
-def part(count: int) -> slice:
-    """This process's part of a batch of `count` examples; parts differ by one example at most, and may be empty."""
-    return slice(count * rank() // world(), count * (rank() + 1) // world())
+def part(count: int) -> tuple[slice, int]:
+    """This process's rows of a batch of `count` examples, and the weight with which they count.
+
+    The weight is 1; a process for which there is no row computes with the first one, which then counts 0 times, so that
+    each process takes part in each sum. Parts differ by one example at most.
+    """
+    start, end = count * rank() // world(), count * (rank() + 1) // world()
+    return (slice(start, end), 1) if end > start else (slice(0, 1), 0)
 
 
 def sum_over_processes(tensors: Sequence[Tensor]) -> None:
@@ -57,6 +73,15 @@ def sum_over_processes(tensors: Sequence[Tensor]) -> None:
         distributed.all_reduce(flat)
         for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(total.view_as(tensor))
+
+
+def average_over_processes(tensors: Iterable[Tensor]) -> None:
+    """Replace each floating-point tensor by its mean over all processes."""
+    floating = [tensor for tensor in tensors if tensor.is_floating_point()]
+    if world() > 1 and floating:
+        sum_over_processes(floating)
+        for tensor in floating:
+            tensor.div_(world())
 
 
 def noise_of(count: int) -> AbstractContextManager[Any]:
@@ -73,5 +98,5 @@ class _NoiseOfTheWholeBatch(TorchFunctionMode):
         if func is torch.Tensor.normal_ and args[0].ndim > 1:
             own = args[0]
             whole = own.new_empty(own.shape[0], self.count, *own.shape[2:]).normal_()
-            return own.copy_(whole[:, part(self.count)])
+            return own.copy_(whole[:, part(self.count)[0]])
         return func(*args, **(kwargs or {}))

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from .arguments import integers
-from .evaluate import enter, evaluating
+from .evaluate import evaluation, suited
 from .hierarchy import Hierarchy
 
 _ACCEPTANCE = 0.65  # the share of proposals that Hamiltonian Monte Carlo should accept (Neal 2011, section 4.4)
@@ -38,7 +38,11 @@ _ACCEPTANCE = 0.65  # the share of proposals that Hamiltonian Monte Carlo should
 class Sandwich(NamedTuple):
     """Estimates for each of n examples drawn from the model, nats per example, (n,).
 
-    In expectation lower <= log p(x) <= upper: their distance bounds the error of both. x: the examples, (n, *event).
+    In expectation lower <= log p(x) <= upper: their distance bounds the error of both.
+
+    Attributes:
+        lower, upper: (n,).
+        x: the examples, (n, *event).
     """
 
     lower: Tensor
@@ -49,14 +53,26 @@ class Sandwich(NamedTuple):
 def ais(model: Hierarchy, x: Any, chains: int = 16, steps: int = 500, leapfrog: int = 10, seed: int = 0) -> Tensor:
     """log p(x) from below, (B,), in nats: in expectation a lower bound, tighter with more `steps` and `chains`.
 
-    Hamiltonian Monte Carlo with `leapfrog` steps per transition, its step sizes found in a run of their own, so that
-    the measured run is exact. Needs a density of z and x that is differentiable in z.
+    Hamiltonian Monte Carlo, its step sizes found in a run of their own, so that the measured run is exact. Needs a
+    density of z and x that is differentiable in z.
 
-    Raises ValueError where x does not suit the model, or a number is below 1.
+    Args:
+        model: any of the library's.
+        x: (B, *event), or a data set.
+        chains: per example.
+        steps: from the prior to the posterior.
+        leapfrog: steps per transition.
+        seed: of the chains.
+
+    Returns:
+        (B,).
+
+    Raises:
+        ValueError: Where x does not suit the model, or a number is below 1.
     """
-    integers(chains=chains, steps=steps, leapfrog=leapfrog)
-    x = enter(model, x)
-    with evaluating(model, seed):
+    chains, steps, leapfrog = integers(chains=chains, steps=steps, leapfrog=leapfrog)
+    x = suited(model, x)
+    with evaluation(model, seed):
         start = _prior_draws(model, chains, len(x))
         sizes = _anneal(model, x, start, _schedule(steps), leapfrog)[1]
         log_weights, _ = _anneal(model, x, _prior_draws(model, chains, len(x)), _schedule(steps), leapfrog, sizes)
@@ -68,11 +84,21 @@ def bdmc(
 ) -> Sandwich:
     """Bidirectional Monte Carlo: log p(x) from below and above, for n examples that are drawn from the model.
 
-    Arguments and errors as for `ais`. What holds for these examples need not hold for real ones, which may be harder.
+    What holds for these examples need not hold for real ones, which may be harder.
+
+    Args:
+        model, chains, steps, leapfrog, seed: as for `ais`.
+        n: the number of examples.
+
+    Returns:
+        The `Sandwich`.
+
+    Raises:
+        ValueError: Where a number is below 1.
     """
-    integers(n=n, chains=chains, steps=steps, leapfrog=leapfrog)
+    n, chains, steps, leapfrog = integers(n=n, chains=chains, steps=steps, leapfrog=leapfrog)
     betas = _schedule(steps)
-    with evaluating(model, seed):
+    with evaluation(model, seed):
         truth = _prior_draws(model, 1, n)
         with torch.no_grad():
             x = model.likelihood(truth).sample()[0]
@@ -125,7 +151,8 @@ def _hmc(
 ) -> tuple[list[Tensor], Tensor]:
     """One transition of Hamiltonian Monte Carlo that leaves f_beta invariant, and its chance of acceptance, (C, B).
 
-    Source: Neal 2011 (arXiv 1206.1901), figure 2.
+    Source:
+        Neal 2011 (arXiv 1206.1901), figure 2.
     """
 
     def log_density(at: list[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:

@@ -16,65 +16,45 @@ logdet, pi) and of its variables: `f` is sympy's for the symbolic witness, numpy
 python-flint for balls. Variables may be vectors and matrices: `+ - * / ** @`, `.T` and `f.sum` work in all three.
 """
 
-import html
 import math
 import re
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from .reports import Report, Twin, shortfalls
 from .witnesses import (
     INTEGER,
     NOT_ASKED,
     RELATIONS,
     Case,
-    Cell,
     Formula,
     Witness,
     at_rational_points,
-    ball_normal_mean,
     balls,
-    cases,
     flint_namespace,
     float_array,
     float_difference,
     float_value,
-    loguniform,
-    normal,
-    normal_mean,
     precision,
     same_shape,
-    simplex,
     sympy_namespace,
-    uniform,
 )
-
-__all__ = [
-    "MIME",
-    "Claim",
-    "Report",
-    "ball_normal_mean",
-    "cases",
-    "loguniform",
-    "normal",
-    "normal_mean",
-    "simplex",
-    "uniform",
-]
-
-MIME = "application/vnd.vaelib.claim+json"
-_LEFT = 'style="text-align:left; vertical-align:top"'
 
 
 class Claim:
     """A formula, its twins and its witnesses; `check()` shows the verdicts and raises if one is not as claimed.
 
-    id: the number of the displayed equation, "2.4" for \\tag{2.4}. source: paper and equation. covers: the numbers of
-    the statements it settles; those that open a twin's name ("E5, E6: ...") are added by the twin's rejection.
-    relation: the formula "==", "<=" or ">=" the truth that the witnesses compute.
+    Args:
+        id: the number of the displayed equation, "2.4" for \\tag{2.4}.
+        statement: what the formula says, in words.
+        source: paper and equation.
+        formula: a function of a namespace and of the variables.
+        covers: the numbers of the statements it settles; those that open a twin's name ("E5, E6: ...") are added by the
+            twin's rejection.
+        relation: the formula "==", "<=" or ">=" the truth that the witnesses compute.
     """
 
     def __init__(
@@ -95,23 +75,30 @@ class Claim:
             raise ValueError(f"covers={covers!r}: expected several numbers, such as ({covers!r},)")
         self.id, self.statement, self.source, self.relation = id, statement, source, relation
         self.formula, self.covers = formula, tuple(covers)
-        self.twins: dict[str, _Twin] = {}
+        self.twins: dict[str, Twin] = {}
         self.witnesses: dict[str, Witness] = {}
 
     def twin(self, name: str, formula: Formula, *, seen: str = "", by: Iterable[str] | None = None) -> None:
-        """Adds a wrong formula, which every witness must reject; `by` names the witnesses able to evaluate it.
+        """Adds a wrong formula, which every witness must reject.
 
-        name: what is wrong, after the error's number if it has one: "E5: no 1/2 on the log". seen: where it was seen.
+        Args:
+            name: what is wrong, after the error's number if it has one: "E5: no 1/2 on the log".
+            formula: the wrong formula.
+            seen: where it was seen.
+            by: the names of the witnesses able to evaluate it; all unless given.
         """
         if name in self.twins:
             raise ValueError(f"claim {self.id} has two twins named {name!r}")
-        self.twins[name] = _Twin(formula, seen, None if by is None else frozenset(by))
+        self.twins[name] = Twin(formula, seen, None if by is None else frozenset(by))
 
     def symbolic(self, name: str, truth: Any, symbols: Iterable[Any], *, margin: float = 1e-9) -> None:
         """Sympy must simplify formula - truth to zero (for an inequality: to a sign that its assumptions settle).
 
-        truth: a sympy expression, or an array of them. symbols: handed to the formula in this order; object arrays of
-        symbols are vectors. A twin must differ by more than `margin` at one of five rational points, in 30 digits.
+        Args:
+            name: the witness, in a word or two.
+            truth: a sympy expression, or an array of them.
+            symbols: handed to the formula in this order; object arrays of symbols are vectors.
+            margin: a twin must differ by more at one of five rational points, in 30 digits.
         """
         arguments = tuple(symbols)
 
@@ -129,10 +116,14 @@ class Claim:
         tol: float = 1e-8,
         margin: float | None = None,
     ) -> None:
-        """The formula must meet `truth(**case)` in float64 in every case, with an error of at most `tol`.
+        """The formula must meet `truth(**case)` in float64 in every case.
 
-        The error is |formula - truth| / max(1, |truth|): absolute for small truths, relative for large ones. A twin
-        must exceed `margin` (10 tol unless given) in at least one case.
+        Args:
+            name: the witness, in a word or two.
+            truth: a function of a case's values.
+            cases: such as `cases(200, m=normal(0, 3))`.
+            tol: the largest error, |formula - truth| / max(1, |truth|): absolute for small truths, relative for large.
+            margin: a twin must exceed it in at least one case; 10 tol unless given.
         """
 
         def expected(**case: Any) -> np.ndarray:
@@ -150,10 +141,15 @@ class Claim:
         margin: float | None = None,
         dtype: Any = None,
     ) -> None:
-        """The formula must meet what a shipped torch function returns for the case's values as tensors of `dtype`.
+        """The formula must meet what a shipped torch function returns for the case's values.
 
-        dtype: torch.float64 unless given. The formula, in float64, sees the inputs as rounded to that type. Integers
-        stay as they are. Error, `tol` and `margin` as in `numeric`; a float32 result cannot be asked for 1e-8.
+        Args:
+            name: the witness, in a word or two.
+            function: a function of a case's values as tensors of `dtype`; integers stay as they are.
+            cases: as in `numeric`.
+            tol: as in `numeric`; a float32 result cannot be asked for 1e-8.
+            margin: as in `numeric`.
+            dtype: torch.float64 unless given. The formula, in float64, sees the inputs as rounded to that type.
         """
         import torch
 
@@ -183,10 +179,18 @@ class Claim:
         z: float = 5.0,
         seed: int = 0,
     ) -> None:
-        """The mean of `sampler(rng, draws, **case)`, (draws, ...), must lie within z standard errors of the formula.
+        """The mean of random draws must lie within z standard errors of the formula.
 
         Two-sided: a right formula fails with probability erfc(z / sqrt 2) per comparison, 5.7e-7 at z = 5 (normal
         theory: the samples need a finite variance). A twin must be off by more than 2 z standard errors.
+
+        Args:
+            name: the witness, in a word or two.
+            sampler: `sampler(rng, draws, **case)` returns samples, (draws, ...).
+            cases: as in `numeric`.
+            draws: the number of samples for each case.
+            z: the allowed distance, in standard errors.
+            seed: of the generator `rng`, the same for every case.
         """
 
         def expected(**case: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -216,7 +220,15 @@ class Claim:
     ) -> None:
         """Rigorous: |formula - truth| <= tol max(1, |truth|) is proved in ball arithmetic for the case's exact inputs.
 
-        truth(**case) gets and returns python-flint `arb` balls, or arrays of them. A ball too wide to decide fails.
+        A ball too wide to decide fails.
+
+        Args:
+            name: the witness, in a word or two.
+            truth: a function of a case's values as python-flint `arb` balls, or arrays of them; it returns the like.
+            cases: as in `numeric`.
+            tol: the largest error, as in `numeric`.
+            margin: as in `numeric`.
+            bits: the precision.
         """
 
         def expected(**case: Any) -> np.ndarray:
@@ -235,7 +247,7 @@ class Claim:
 
         self._add("ball", name, cases, expected, evaluate, difference, tol, margin)
 
-    def report(self) -> "Report":
+    def report(self) -> Report:
         """Lets every witness judge the formula and every twin, without showing or raising anything."""
         problems, rows = [], []
         for twin, entry in self.twins.items():
@@ -254,12 +266,16 @@ class Claim:
                 for name, cell in zip(("formula", *(f"twin {t!r}" for t in self.twins)), cells, strict=True):
                     if not cell.ok:
                         problems.append(f"{witness.kind} witness {witness.name!r}, {name}: {cell.problem}")
-        return Report(self, rows, problems, self._shortfalls())
+        return Report(self, rows, problems, shortfalls((w.kind for w in self.witnesses.values()), self.twins))
 
     def check(self, strict: bool = True) -> None:
-        """Shows the table and raises AssertionError where a verdict is not as claimed.
+        """Shows the table.
 
-        strict: fewer than two kinds of witnesses, or no twin, is an error too; without it, only a visible line.
+        Args:
+            strict: fewer than two kinds of witnesses, or no twin, is an error too; without it, only a visible line.
+
+        Raises:
+            AssertionError: a verdict is not as claimed.
         """
         from IPython.display import display
 
@@ -268,15 +284,6 @@ class Claim:
         failures = report.problems + (report.shortfalls if strict else [])
         if failures:
             raise AssertionError(f"claim {self.id} ({self.statement}) does not stand:\n" + "\n".join(failures))
-
-    def _shortfalls(self) -> list[str]:
-        kinds = {witness.kind.partition(" (")[0] for witness in self.witnesses.values()}
-        lines = []
-        if len(kinds) < 2:
-            lines.append(f"TOO FEW WITNESSES: {len(kinds)} kind of witness, and a claim needs two that share no code")
-        if not self.twins:
-            lines.append("NO TWIN: nobody has shown that these witnesses can reject a wrong formula")
-        return lines
 
     def _add(self, kind, name, cases, truth, evaluate, difference, tol, margin) -> None:
         margin = 10 * tol if margin is None else margin
@@ -303,87 +310,3 @@ class Claim:
             lows.append(-math.inf if self.relation == ">=" and not proved else max(values))
             highs.append(min(values) if self.relation == ">=" or proved else math.inf)
         return np.array(lows), np.array(highs)
-
-
-@dataclass(repr=False)
-class Report:
-    """The verdicts on one claim; renders as HTML, as plain text, and as a record for the ledger."""
-
-    claim: Claim
-    rows: list[tuple["Witness", list["Cell"]]]
-    problems: list[str]
-    shortfalls: list[str]
-
-    @property
-    def passed(self) -> bool:
-        return not self.problems and not self.shortfalls
-
-    def record(self) -> dict[str, Any]:
-        """What the ledger reads: plain JSON, without a digit that another machine could round differently."""
-        claim, twins = self.claim, []
-        for column, (name, entry) in enumerate(claim.twins.items(), 1):
-            cells = {witness.name: cells[column] for witness, cells in self.rows}
-            asked = [cell for cell in cells.values() if cell is not NOT_ASKED]
-            refuted = bool(asked) and all(cell.ok for cell in asked)
-            verdicts = {witness: cell.text for witness, cell in cells.items()}
-            twins.append({"name": name, "seen": entry.seen, "refuted": refuted, "verdicts": verdicts})
-        numbers = [n for twin in twins if twin["refuted"] for n in _numbers(twin["name"])]
-        return {
-            "id": claim.id,
-            "statement": claim.statement,
-            "source": claim.source,
-            "relation": claim.relation,
-            "covers": list(dict.fromkeys([*claim.covers, *numbers])),
-            "passed": self.passed,
-            "witnesses": [
-                {"kind": w.kind, "name": w.name, "cases": len(w.cases), "rule": w.rule, "verdict": cells[0].text}
-                for w, cells in self.rows
-            ],
-            "twins": twins,
-        }
-
-    def __repr__(self) -> str:
-        lines = [self._title()]
-        for column, name in enumerate(["formula", *(f"twin {name}" for name in self.claim.twins)]):
-            lines.append(f"  {name}")
-            lines += [f"    {w.kind}: {w.name}: {cells[column].text}" for w, cells in self.rows]
-        lines += [f"  {w.name}: {w.rule}" for w, _ in self.rows]
-        return "\n".join([*lines, *(f"  ! {line}" for line in self.shortfalls)])
-
-    def _title(self) -> str:
-        verdict = "stands" if self.passed else "DOES NOT STAND"
-        return f"Claim {self.claim.id} {verdict}: {self.claim.statement} ({self.claim.source})"
-
-    def _repr_html_(self) -> str:
-        def cell(tag: str, text: str, note: str = "", scope: str = "") -> str:
-            small = f"<br><small>{html.escape(note)}</small>" if note else ""
-            return f"<{tag}{scope} {_LEFT}>{html.escape(text)}{small}</{tag}>"
-
-        column, row = ' scope="col"', ' scope="row"'
-        heads = [cell("th", "witness", scope=column)]
-        heads.append(cell("th", "formula", f"{RELATIONS[self.claim.relation]} the truth", column))
-        heads += [cell("th", f"twin {name}", twin.seen, column) for name, twin in self.claim.twins.items()]
-        body = [
-            f"<tr>{cell('th', f'{w.kind}: {w.name}', w.rule, row)}{''.join(cell('td', c.text) for c in cells)}</tr>"
-            for w, cells in self.rows
-        ]
-        alarms = "".join(f"<p><strong>{html.escape(line)}</strong></p>" for line in self.shortfalls)
-        return (
-            f"<table><caption {_LEFT}><strong>{html.escape(self._title())}</strong></caption>"
-            f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(body)}</tbody></table>{alarms}"
-        )
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return {"text/plain": repr(self), "text/html": self._repr_html_(), MIME: self.record()}
-
-
-@dataclass
-class _Twin:
-    formula: Formula
-    seen: str
-    by: frozenset[str] | None
-
-
-def _numbers(twin: str) -> list[str]:
-    head, colon, _ = twin.partition(":")
-    return re.findall(r"[SE]\d+", head) if colon else []

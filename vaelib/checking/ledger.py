@@ -23,9 +23,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
-from .claims import MIME
+from .reports import MIME, shortfalls
 
 STATEMENTS = [f"S{n}" for n in range(1, 21)]
 ERRORS = [f"E{n}" for n in range(1, 26)]
@@ -44,6 +42,8 @@ _VERDICT = re.compile(r"^\s*\*\*Verdict ([^:*]*):\*\*[ \t]*(.*)$", re.MULTILINE)
 
 def collect(notebooks: list[Path]) -> dict[str, list[dict[str, Any]]]:
     """The equations' tags, the claims' records and the verdicts, each with its notebook and cell, in reading order."""
+    import nbformat
+
     found: dict[str, list[dict[str, Any]]] = {"equations": [], "stray": [], "claims": [], "verdicts": []}
     for path in notebooks:
         notebook = nbformat.read(path, as_version=4)
@@ -79,11 +79,8 @@ def audit(found: dict[str, list[dict[str, Any]]], pending: dict[str, str]) -> li
     lines += [f"tag {e['id']} in {e['notebook']} stands outside a displayed equation" for e in found["stray"]]
     for claim in claims:
         name = f"claim {claim['id']} in {claim['notebook']}"
-        kinds = {witness["kind"].partition(" (")[0] for witness in claim["witnesses"]}
-        if len(kinds) < 2:
-            lines.append(f"{name} has {len(kinds)} kind of witness, and needs two")
-        if not claim["twins"]:
-            lines.append(f"{name} has no twin")
+        kinds = (witness["kind"] for witness in claim["witnesses"])
+        lines += [f"{name}: {line}" for line in shortfalls(kinds, claim["twins"])]
         lines += [f"{name} does not refute its twin {twin['name']!r}" for twin in claim["twins"] if not twin["refuted"]]
         if not claim["passed"]:
             lines.append(f"{name} did not pass")
@@ -94,7 +91,8 @@ def audit(found: dict[str, list[dict[str, Any]]], pending: dict[str, str]) -> li
         if not _WORDS.match(verdict["verdict"]):
             lines.append(f"verdict {verdict['id']} in {verdict['notebook']} starts with none of {', '.join(VERDICTS)}")
         if verdict["id"] not in STATEMENTS:
-            lines.append(f"verdict {verdict['id']} in {verdict['notebook']} is not about one of S1 to S20")
+            span = f"{STATEMENTS[0]} to {STATEMENTS[-1]}"
+            lines.append(f"verdict {verdict['id']} in {verdict['notebook']} is not about one of {span}")
     words = defaultdict(set)
     for verdict in found["verdicts"]:
         words[verdict["id"]].update(_WORDS.findall(verdict["verdict"])[:1])
@@ -138,6 +136,7 @@ def markdown(found: dict[str, list[dict[str, Any]]], pending: dict[str, str]) ->
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Writes the ledger and names each problem; returns the exit status, 1 if there is one."""
     parser = argparse.ArgumentParser(description="Collect the claims of the executed notebooks; fail where one lacks.")
     parser.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="folder of executed notebooks")
     parser.add_argument("--out", type=Path, default=Path("build"), help="where ledger.json and ledger.md go")

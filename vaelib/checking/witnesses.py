@@ -1,6 +1,6 @@
-"""How a witness of `vaelib.verify` judges a formula, the arithmetic in which it does so, and the cases to do it on.
+"""How a witness judges a formula, the arithmetic in which it does so, and the cases to do it on.
 
-A formula is a function of a namespace: sympy's, numpy's or python-flint's, built at the end of this file.
+A formula is a function of a namespace (numpy's, sympy's or python-flint's) and of its variables.
 """
 
 import functools
@@ -22,6 +22,8 @@ RELATIONS = {"==": "equal to", "<=": "at most", ">=": "at least"}
 
 @dataclass
 class Cell:
+    """The verdict of one witness on one formula: whether it is as claimed, in a few words, and what is wrong if not."""
+
     ok: bool
     text: str
     problem: str = ""
@@ -32,7 +34,10 @@ NOT_ASKED = Cell(True, "not asked")
 
 @dataclass
 class Witness:
-    """`difference(got, truth)` encloses formula - truth, in the witness's own unit, by lower and upper bounds."""
+    """A truth of its own on some cases, and a way to tell how far a formula is from it.
+
+    `difference(got, truth)` encloses formula - truth, in the witness's own unit, by lower and upper bounds.
+    """
 
     kind: str
     name: str
@@ -46,6 +51,7 @@ class Witness:
 
     @property
     def rule(self) -> str:
+        """When this witness accepts a formula and when it rejects a twin, in words."""
         if self.kind == "symbolic":
             return f"difference must simplify; a twin's must exceed {self.margin:g} at a rational point"
         if self.kind == "Monte Carlo":
@@ -106,6 +112,7 @@ def violation(low: np.ndarray, high: np.ndarray, relation: str) -> tuple[float, 
 
 
 def float_array(value: Any) -> np.ndarray:
+    """The value as a float64 array of finite numbers, or an error."""
     array = np.asarray(value, dtype=np.float64)
     if not np.isfinite(array).all():
         raise ValueError(f"not a finite number: {value}")
@@ -113,15 +120,18 @@ def float_array(value: Any) -> np.ndarray:
 
 
 def float_value(formula: Formula, case: Case) -> np.ndarray:
+    """The formula's value for a case, in float64."""
     return float_array(formula(numpy_namespace(), **case))
 
 
 def same_shape(got: np.ndarray, truth: np.ndarray) -> None:
+    """Refuses two shapes that broadcasting would compare all the same."""
     if got.shape != truth.shape:
         raise ValueError(f"the formula has shape {got.shape}, the truth {truth.shape}")
 
 
 def float_difference(got: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The error of each number: absolute for a small truth, relative for one above 1."""
     same_shape(got, truth)
     gap = (got - truth) / np.maximum(1, np.abs(truth))
     return gap, gap
@@ -154,7 +164,10 @@ def at_rational_points(expression: Any, *, signed: bool) -> list[float]:
 
 
 def digits(gap: float) -> str:
-    # Rounded first to 6 digits: a gap of 0.125 plus rounding noise would else print as 0.12 here and 0.13 there.
+    """The gap to two digits, the same on every machine.
+
+    It is rounded to 6 digits first: 0.125 plus rounding noise would else print as 0.12 here and 0.13 there.
+    """
     return f"{float(f'{gap:.6g}'):.2g}"
 
 
@@ -166,6 +179,7 @@ def each(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 @functools.cache
 def numpy_namespace() -> SimpleNamespace:
+    """The functions that a formula may use, on float64 numbers and arrays."""
     from scipy import special
 
     def logdet(matrix: np.ndarray) -> float:
@@ -179,6 +193,7 @@ def numpy_namespace() -> SimpleNamespace:
 
 @functools.cache
 def sympy_namespace() -> SimpleNamespace:
+    """The functions that a formula may use, on sympy's expressions and object arrays of them."""
     import sympy as s
 
     functions = {"log": s.log, "exp": s.exp, "sqrt": s.sqrt, "abs": s.Abs, "erf": s.erf, "lgamma": s.loggamma}
@@ -188,6 +203,7 @@ def sympy_namespace() -> SimpleNamespace:
 
 
 def flint_namespace() -> SimpleNamespace:
+    """The functions that a formula may use, on balls and object arrays of them, at the precision set by `precision`."""
     from flint import arb, arb_mat
 
     def method(name: str) -> Callable[[Any], Any]:
@@ -211,6 +227,7 @@ def balls(case: Case) -> dict[str, Any]:
 
 
 def precision(bits: int) -> Any:
+    """A context in which balls are computed with this many bits."""
     from flint import ctx
 
     return ctx.workprec(bits)

@@ -1,7 +1,7 @@
 """Training: the loop, the step, its fast form, the folder of a run, and models on disk."""
 
-from .loop import fit
-from .run import History
+from .loop import Training, fit
+from .run import Epoch, History, Run
 from .saving import load_model, save
 
-__all__ = ["History", "fit", "load_model", "save"]
+__all__ = ["Epoch", "History", "Run", "Training", "fit", "load_model", "save"]

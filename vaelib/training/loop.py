@@ -1,278 +1,342 @@
-"""Training: one readable loop over data that stay on the device.
+"""Training: a loop one can see, over data that stay on the device or come batch by batch.
 
->>> import vaelib as vl
+>>> import torch, vaelib as vl
 >>> images = torch.full((64, 1, 4, 4), 0.5)  # grey levels, binarised anew in each step
 >>> model = vl.VAE.mlp((1, 4, 4), latent=2, hidden=(8,))
->>> history = fit(model, images, transform=vl.binarise, epochs=2, beta=vl.warmup(2), device="cpu", progress=False)
->>> len(history.train), history.beta[-1] <= 1
-(2, True)
+>>> training = Training(model, images, epochs=2, transform=vl.binarise, beta=vl.warmup(2), device="cpu", progress=False)
+>>> for epoch in training:
+...     print(epoch.number, epoch.beta, sorted(epoch.metrics)[-2:])
+1 0.0 ['train/rates/1', 'train/reconstruction']
+2 0.5 ['train/rates/1', 'train/reconstruction']
+>>> len(training.history.train)
+2
 """
 
+import functools
 import math
-import os
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from .. import processes
 from ..arguments import integers, is_number
 from ..bounds import Terms, elbo
 from ..data import SCALE, binarise, in_unit_interval
-from ..data.inputs import as_images
+from ..data.inputs import Streamed, as_tensor, is_streamed
 from ..hierarchy import Hierarchy
-from . import fast as steps
-from .run import History, Run, Summary, locked
+from ..randomness import RandomStream
+from . import checks, saving
+from .device import available, device_named, placed, products, taken
+from .fast import faster
+from .run import Epoch, History, Run, State, Summary
+from .step import PlainAdam, Step, totals
 
 Schedule = float | Callable[[float], float]
 
-CHECKED = 1000  # examples at a time, so that looking at the data takes no memory to speak of
 
+class Training:
+    """Maximises the mean ELBO, or another bound, epoch by epoch: iterate over it. The model is trained in place.
 
-def fit(
-    model: Hierarchy,
-    train: Any,
-    valid: Any = None,
-    *,
-    transform: Callable[[Tensor], Tensor] | None = None,
-    epochs: int,
-    batch_size: int = 128,
-    lr: Schedule = 1e-3,
-    beta: Schedule = 1.0,
-    samples: int = 1,
-    objective: Callable[[Terms, float], Tensor] = elbo,
-    seed: int = 0,
-    device: str | torch.device = "auto",
-    precision: str = "auto",
-    compile: bool | str = "auto",
-    folder: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    tensorboard: bool = False,
-    progress: bool = True,
-) -> History:
-    """Maximise the mean ELBO, or another bound, with Adam; the model is trained in place and stays on `device`.
+        for epoch in Training(model, train, valid, epochs=20):
+            print(epoch.number, epoch.valid.elbo)  # `break` ends it in good order
 
-    Parameters
-    ----------
-    train, valid: images (N, *event), as a tensor, an array or a `torch.utils.data.Dataset`.
-    transform: applied to every batch anew, e.g. `vaelib.binarise` for dynamic binarisation (a pixel is a probability).
-        The validation data are transformed once, with a fixed seed, so that its curve is not jittered by re-drawing.
-    lr, beta: a number, or a schedule from the (fractional) epoch to a number, such as `cosine(2e-3, 20)`, `warmup(5)`.
-        beta multiplies the rates in the training objective; the history reports the ELBO at beta = 1.
-    samples: K, draws from the posterior per example and step.
-    objective: a function of the terms and beta that returns (B,), to be maximised: `elbo`, `iwae`, `dreg`, or
-        `functools.partial(free_bits, nats=0.5)`.
-    seed: of the order of the data, the transform and the latents. The weights were drawn when the model was built.
-    device: "auto" takes a GPU where there is one; else "cpu", "cuda", "cuda:1", "mps".
-    precision: of matrix products: "float32", which "auto" is too; "tf32", on NVIDIA GPUs; "bfloat16", for the networks,
-        never for the densities. The latter two are faster on a GPU and blur the gradients; look whether your NLL minds.
-    compile: "auto" records the step of a training of 500 steps or more and replays it, on a GPU as a CUDA graph: the
-        same numbers, sooner. From 10,000 steps on, on a CPU, it also compiles it: the numbers then agree to rounding.
-        True compiles in any case, which costs up to half a minute and needs a C++ compiler. False runs each step as it
-        stands, to be looked at with a debugger. See `vaelib.training.fast`.
-    folder: where to keep the training after each epoch, see `vaelib.training.run`; made if missing, and locked.
-    resume: continue what lies in `folder`, with the same data and arguments, as if it had never stopped. `epochs`
-        counts from the very beginning, and may be raised (past 10,000 steps the rest is compiled, see `compile`).
-        Where nothing lies there, the training starts.
-    tensorboard: write the history to `folder`/tensorboard as well, epoch by epoch; needs the package tensorboard.
+    Args:
+        model: stays on `device` afterwards, in evaluation mode.
+        train: images (N, *event), whatever `vaelib.data.inputs.as_tensor` takes, or a DataLoader or iterable dataset,
+            which is read batch by batch in each epoch.
+        valid: likewise, held in memory. It changes nothing in the training: its random numbers are a stream of its own,
+            the same in every epoch, so that its curve is not jittered by them.
+        epochs: from the very beginning, also for a training that is resumed.
+        batch_size: of all but streamed data, whose batches are taken as they come.
+        lr, beta: a number, or a schedule from the (fractional) epoch to a number, such as `cosine(2e-3, 20)`,
+            `warmup(5)`. beta multiplies the rates in the objective; the history reports the ELBO at beta = 1.
+        samples: K, draws from the posterior per example and step.
+        objective: a function of `Terms` and beta that returns (B,), to be maximised: `elbo`, `iwae`, `dreg`, or
+            `functools.partial(free_bits, nats=0.5)`.
+        optimizer: a function of the list of weights, such as `torch.optim.AdamW`; its learning rate follows `lr`.
+        clip: the largest norm of the gradient; a longer one is scaled down to it.
+        transform: applied to every batch anew, e.g. `vaelib.binarise` for dynamic binarisation (a pixel is a
+            probability); to the validation data once.
+        key: the name of x where the items of a data set are dicts.
+        seed: of the order of the data, the transform and the latents. The weights were drawn when the model was built.
+        device: "auto" takes a GPU where there is one; else "cpu", "cuda", "cuda:1", "mps".
+        precision: of matrix products: "float32", which "auto" is too; "tf32", on NVIDIA GPUs; "bfloat16", for the
+            networks, never for the densities. The latter two blur the gradients.
+        compile: "auto", on a CPU, records the step of a training of 500 steps or more and replays it: the same numbers,
+            sooner. From 10,000 steps on it also compiles it: the numbers then agree with the others' to rounding, not
+            bit for bit. True compiles in any case, which costs up to half a minute and needs a C++ compiler. False runs
+            each step as it stands. See `vaelib.training.fast`.
+        run: where to keep the training after each epoch, see `Run`.
+        progress: show a bar.
 
-    Ctrl-C ends the training early: the model keeps its weights of that moment and the history of its whole epochs is
-    returned. Under torchrun the processes share each batch, and the result is that of one process; see
-    `vaelib.processes`.
+    Ctrl-C ends the training early: the model keeps its weights of that moment, and `history` its whole epochs. Under
+    torchrun the processes share each batch, and the result is that of one process; see `vaelib.processes`. A block of
+    PyTorch's random numbers is held during an epoch, so trainings in threads take turns and give the same numbers.
 
-    Raises ValueError for arguments or data that cannot be meant, or a folder that holds another training; OSError where
-    the folder cannot be written; FloatingPointError where the loss stops being finite: the model then has its weights
-    from the end of the epoch before.
+    Raises:
+        ValueError: for arguments or data that cannot be meant; as it begins, see `Run`.
+        FloatingPointError: where the loss, a weight or the validation ELBO stops being finite; the model then has its
+            weights from the end of the epoch before, and nothing of it is kept.
 
     Source: Kingma & Welling 2014 (arXiv 1312.6114), algorithm 1; warm-up: Sonderby et al. 2016 (arXiv 1602.02282).
     """
-    if not isinstance(model, Hierarchy):
-        raise ValueError(f"model is {type(model).__name__}: expected a VAE, MHVAE, HVAE or another vaelib.Hierarchy")
-    integers(epochs=epochs, batch_size=batch_size, samples=samples)
-    integers(0, seed=seed)
-    for name, value in (("lr", lr), ("beta", beta)):
-        if not callable(value) and not (is_number(value) and value >= 0):
-            raise ValueError(f"{name} is {value!r}: expected a finite number of at least 0, or a schedule")
-    if transform is not None and not callable(transform):
-        raise ValueError(f"transform is {transform!r}: expected a function of a batch, such as vaelib.binarise")
-    if precision not in steps.PRECISIONS:
-        raise ValueError(f"precision is {precision!r}: expected one of {', '.join(steps.PRECISIONS)}")
-    if compile != "auto" and not isinstance(compile, bool):
-        raise ValueError(f'compile is {compile!r}: expected "auto", True or False')
-    if tensorboard and folder is None:
-        raise ValueError("tensorboard is True without a folder: expected one to write to")
-    _check_objective(objective, model.levels, samples)
-    target = device_named(device)
-    processes.start(target)
-    history, kept = History(), None if folder is None else Path(folder)
-    with torch.random.fork_rng([target] if target.type == "cuda" else []), locked(kept):
-        torch.manual_seed(seed)  # the caller's random numbers are left as they were
-        x_train = _placed(_enter(model, train, transform, "train"), target)
-        x_valid = None
-        if valid is not None:
-            x_valid = _enter(model, valid, transform, "valid")
-            x_valid = (x_valid if transform is None else transform(x_valid)).to(target)
-        if (len(x_train) - 1) % batch_size == 0 and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
-            raise ValueError(f"{len(x_train)} examples leave a last batch of one: expected two or more to normalise by")
-        model.to(target)
-        total = epochs * math.ceil(len(x_train) / batch_size)
-        step = steps.Step(model, objective, samples, total, compile, precision)
-        training = _Training(step, transform, _schedule(lr), _schedule(beta))
-        same = {"examples": len(x_train), "batch_size": batch_size, "samples": samples, "seed": seed}
-        run = None if kept is None else Run(kept, model, step.adam.state, history, same, resume, tensorboard)
-        start = time.perf_counter() - (history.seconds[-1] if history.seconds else 0.0)
-        # Not `disable=not progress`: that would overrule the variable TQDM_DISABLE.
-        quiet = {} if progress and processes.rank() == 0 else {"disable": True}
-        bar = tqdm(range(len(history.train), epochs), unit="epoch", **quiet)
-        for epoch in bar:
-            before = {name: value.clone() for name, value in model.state_dict().items()}
-            try:
-                history.train.append(training.epoch(x_train, epoch, batch_size))
-                history.lr.append(training.lr)
-                history.beta.append(training.beta)
-                if x_valid is not None:
-                    history.valid.append(evaluate(model, x_valid, batch_size=batch_size))
-                history.seconds.append(time.perf_counter() - start)
-                bar.set_postfix(elbo=f"{history.curve[-1].elbo:.2f}")
-                if run is not None:
-                    run.keep()
-            except FloatingPointError:
-                model.load_state_dict(before)
-                model.eval()
-                raise
-            except KeyboardInterrupt:
-                history.cut(epoch)
-                history.interrupted = True
-                print(f"Stopped in epoch {epoch + 1}: {epoch} whole epochs are in the history.", file=sys.stderr)
-                break
-        model.eval()
-    return history
-
-
-class _Training:
-    """A step, and what it needs besides the model."""
 
     def __init__(
         self,
-        step: steps.Step,
-        transform: Callable[[Tensor], Tensor] | None,
-        lr_at: Callable[[float], float],
-        beta_at: Callable[[float], float],
+        model: Hierarchy,
+        train: Any,
+        valid: Any = None,
+        *,
+        epochs: int,
+        batch_size: int = 128,
+        lr: Schedule = 1e-3,
+        beta: Schedule = 1.0,
+        samples: int = 1,
+        objective: Callable[[Terms, float], Tensor] = elbo,
+        optimizer: Callable[[list[Tensor]], torch.optim.Optimizer] | None = None,
+        clip: float | None = None,
+        transform: Callable[[Tensor], Tensor] | None = None,
+        key: str | None = None,
+        seed: int = 0,
+        device: str | torch.device = "auto",
+        precision: str = "auto",
+        compile: bool | str = "auto",
+        run: Run | None = None,
+        progress: bool = True,
     ):
-        self.step, self.lr_at, self.beta_at = step, lr_at, beta_at
-        # The data were checked where they entered.
-        self.transform = partial(binarise, check=False) if transform is binarise else transform
-        self.lr = self.beta = math.nan
+        epochs, batch_size, samples = integers(epochs=epochs, batch_size=batch_size, samples=samples)
+        (seed,) = integers(0, seed=seed)
+        checks.arguments(model, transform, compile, clip)
+        checks.trial(objective, model.levels, samples)
+        self.model, self.run, self.progress = model, run, progress
+        self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
+        self.lr, self.beta = _schedule("lr", lr), _schedule("beta", beta)
+        self.device, self.transform = device_named(device), transform
+        self.precision = available(precision, self.device)
+        processes.start(self.device)
+        self.random = RandomStream(seed, self.device)
+        with self.random:
+            self.train = self._entered(train, key)
+        self.valid = None
+        if valid is not None:
+            with RandomStream(seed, self.device):
+                x = as_tensor(valid, key=key, name="valid", dtype=_dtype(model))
+                self.valid = torch.cat([self._transformed(some, "valid") for some in _slices(x)]).to(self.device)
+        model.to(self.device)
+        self.optimizer = (optimizer or PlainAdam)(_trained(model))
+        self.steps = _length(self.train, batch_size)
+        step = Step(model, objective, samples, self.optimizer, clip, self.precision)
+        self.step = faster(step, epochs * (self.steps or 0), compile)
+        self.history = History()
 
-    def epoch(self, data: Tensor, epoch: int, batch_size: int) -> Summary:
-        """One pass over the data in a new order; raises FloatingPointError where a loss is not finite."""
-        model, device = self.step.model.train(), self.step.device
-        batches = torch.randperm(len(data), device=data.device).split(batch_size)
-        totals = torch.zeros(1 + model.levels, device=device)  # summed over examples; read once per epoch
-        losses = torch.zeros(len(batches), device=device)
-        for number, index in enumerate(batches):
-            now = epoch + number / len(batches)
-            self.lr, self.beta = self.lr_at(now), self.beta_at(now)
-            if not (0 <= self.lr < math.inf and 0 <= self.beta < math.inf):
-                raise ValueError(f"at epoch {now:.3f} lr is {self.lr} and beta {self.beta}: expected numbers from 0 on")
-            x = _taken(data, index, device)
-            if self.transform is not None:
-                x = self.transform(x)
-            mine, whole = x[processes.part(len(x))], len(x) == len(batches[0])
-            losses[number], more = self.step(mine, self.lr, self.beta, len(x), whole)
-            totals += more
-        processes.sum_over_processes([totals, losses])
+    def __iter__(self) -> Iterator[Epoch]:
+        """Trains, and gives one `Epoch` at a time, from where `history` ends; none where all epochs are done."""
+        state = State(self.model, self.optimizer, self.random, self.history, {} if self.run is None else self._same())
+        with nullcontext() if self.run is None else self.run.opened(state), self._bar() as bar:
+            began = time.perf_counter() - (self.history.seconds[-1] if self.history else 0.0)
+            while len(self.history) < self.epochs:
+                before = {name: value.clone() for name, value in self.model.state_dict().items()}
+                try:
+                    train, lr, beta = self._epoch(len(self.history))
+                    valid = None if self.valid is None else validate(self.model, self.valid, self.batch_size, self.seed)
+                    self._check_finite(valid)
+                    seconds = time.perf_counter() - began
+                    self.history.append(Epoch(len(self.history) + 1, train, valid, lr, beta, seconds))
+                    if self.run is not None:
+                        self.run.keep(state)
+                except FloatingPointError:
+                    self.model.load_state_dict(before)
+                    raise
+                except KeyboardInterrupt:
+                    self.history.interrupted, done = True, len(self.history)
+                    print(f"Stopped in epoch {done + 1}: {done} whole epochs are in the history.", file=sys.stderr)
+                    return
+                bar.update()
+                bar.set_postfix(elbo=f"{self.history.curve[-1].elbo:.2f}")
+                yield self.history[-1]
+
+    def _epoch(self, number: int) -> tuple[Summary, float, float]:
+        """One pass over the data in a new order: its means, and lr and beta of the last step."""
+        self.model.train()
+        sums = torch.zeros(1 + self.model.levels, device=self.device)  # over the examples; read once per epoch
+        losses, examples, lr, beta = [], 0, math.nan, math.nan
+        with self.random, products(self.precision, self.device):
+            for done, x in enumerate(self._batches()):
+                now = number + done / (self.steps or math.inf)
+                lr, beta = self.lr(now), self.beta(now)
+                loss, more = self.step(x, lr, beta)
+                sums += more
+                losses.append(loss)
+                examples += len(x)
+        self.steps, losses = len(losses), torch.stack(losses)
+        processes.sum_over_processes([sums, losses])
+        processes.average_over_processes(self.model.buffers())
+        self._check_losses(losses, number)
+        return _summary(sums, examples), lr, beta
+
+    def _batches(self) -> Iterator[Tensor]:
+        """The batches of an epoch, (B, *event), transformed."""
+        if isinstance(self.train, Streamed):
+            for x in self.train:  # checked as they come, as nobody has seen them before
+                yield self._transformed(x, "train").to(self.device)
+            return
+        transform = functools.partial(binarise, check=False) if self.transform is binarise else self.transform
+        for index in torch.randperm(len(self.train), device=self.train.device).split(self.batch_size):
+            x = taken(self.train, index, self.device)
+            yield x if transform is None else transform(x)
+
+    def _entered(self, data: Any, key: str | None) -> "Tensor | Streamed":
+        """The training data, looked at once, here, so that the loop need not, in slices, so that it takes no memory."""
+        if is_streamed(data):
+            return Streamed(data, self.batch_size, key=key, name="train", dtype=_dtype(self.model))
+        x = as_tensor(data, key=key, name="train", dtype=_dtype(self.model))
+        for some in _slices(x):
+            self._transformed(some, "train")
+        checks.normalisation(self.model, len(x), self.batch_size)
+        return placed(x, self.device)
+
+    def _transformed(self, x: Tensor, name: str) -> Tensor:
+        """What the model will see of these examples. Raises ValueError unless it can."""
+        if self.transform in (binarise, torch.bernoulli) and len(x) and not in_unit_interval(x):
+            low, high = (bound.item() for bound in x.aminmax())
+            raise ValueError(f"{name} has values outside [0, 1] (min {low:.4g}, max {high:.4g}) or NaN: {SCALE}")
+        batch = x if self.transform is None or not len(x) else self.transform(x)
+        if isinstance(batch, Tensor) and len(batch) != len(x):
+            raise ValueError(f"transform changed the number of examples, {len(x)}: expected one for each it gets")
+        self.model.check(batch)
+        return batch
+
+    def _check_losses(self, losses: Tensor, number: int) -> None:
         finite = torch.isfinite(losses)
-        if not finite.all():
-            number = int((~finite).nonzero()[0])
+        if finite.all():
+            return
+        step = int((~finite).nonzero()[0])
+        advice = "lower lr, or clip the gradients"
+        if number == step == 0 and isinstance(self.train, Tensor):  # no lr has had a part in it
+            low, high = (bound.item() for bound in self.train.aminmax())
+            advice = f"scale the data, which lie between {low:.4g} and {high:.4g}"
+        raise FloatingPointError(
+            f"training diverged in epoch {number + 1}, step {step + 1} of {len(losses)}: the loss is "
+            f"{losses[step].item()}; the model has its weights from before this epoch; {advice}"
+        )
+
+    def _check_finite(self, valid: Summary | None) -> None:
+        """A loss can be finite, and what the last step made of the weights not."""
+        moments = [value for entries in self.optimizer.state.values() for value in entries.values()]
+        named = {"weights": self.model.state_dict().values(), "optimiser's moments": filter(torch.is_tensor, moments)}
+        bad = [name for name, tensors in named.items() if not all(bool(t.isfinite().all()) for t in tensors)]
+        if valid is not None and not math.isfinite(valid.elbo):
+            bad.append("validation ELBO")
+        if bad:
             raise FloatingPointError(
-                f"training diverged in epoch {epoch + 1}, step {number + 1} of {len(batches)}: the loss is "
-                f"{losses[number].item()}; the model has its weights from before this epoch; lower lr"
+                f"training diverged in epoch {len(self.history) + 1}: the {bad[0]} are not finite at its end; the model "
+                "has its weights from before this epoch; lower lr, clip the gradients, or look for outliers in the data"
             )
-        return _summary(totals, len(data))
+
+    def _same(self) -> dict[str, Any]:
+        """What must agree for a training to be continued: all that decides its numbers but lr, beta and epochs."""
+        step = self.step if isinstance(self.step, Step) else self.step.step
+        settings = {name: value for name, value in self.optimizer.defaults.items() if name != "lr"}
+        return {
+            "model": saving.describe(self.model),
+            "trained weights": [name for name, weight in self.model.named_parameters() if weight.requires_grad],
+            "train": checks.digest(self.train),
+            "valid": checks.digest(self.valid),
+            "batch_size": self.batch_size,
+            "samples": step.samples,
+            "seed": self.seed,
+            "objective": checks.named(step.objective),
+            "transform": checks.named(self.transform),
+            "optimizer": f"{type(self.optimizer).__name__}({settings})",
+            "clip": step.clip,
+            "precision": self.precision,
+        }
+
+    @contextmanager
+    def _bar(self) -> Generator[Any]:
+        # Not `disable=not progress`: that would overrule the variable TQDM_DISABLE.
+        quiet = {} if self.progress and processes.rank() == 0 else {"disable": True}
+        with tqdm(total=self.epochs, initial=len(self.history), unit="epoch", **quiet) as bar:
+            try:
+                yield bar
+            finally:
+                self.model.eval()
 
 
-def _taken(data: Tensor, index: Tensor, device: torch.device) -> Tensor:
-    """These examples, on the device. From a host's memory they go through pinned memory, so that nobody waits."""
-    if data.device == device:
-        return data.index_select(0, index)
-    batch = data.new_empty(len(index), *data.shape[1:], pin_memory=True)
-    return torch.index_select(data, 0, index, out=batch).to(device, non_blocking=True)
+def fit(model: Hierarchy, train: Any, valid: Any = None, *, epochs: int, **options: Any) -> History:
+    """Train to the end: `Training(model, train, valid, epochs=epochs, **options)`, and its `history`.
 
+    Args:
+        model, train, valid, epochs, options: see `Training`, which also says what is raised.
 
-def _placed(data: Tensor, device: torch.device) -> Tensor:
-    """On the device if they fill no more than half of its free memory, else where they are."""
-    if device.type == "cuda" and data.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
-        return data.cpu()
-    return data.to(device)
+    Returns:
+        One `Epoch` for each, with the lists `train`, `valid`, `lr`, `beta` and `seconds`.
+    """
+    training = Training(model, train, valid, epochs=epochs, **options)
+    for _ in training:
+        pass
+    return training.history
 
 
 @torch.no_grad()
-def evaluate(model: Hierarchy, x: Tensor, batch_size: int = 1000) -> Summary:
+def validate(model: Hierarchy, x: Tensor, batch_size: int = 1000, seed: int = 0) -> Summary:
     """The mean ELBO of x, (N, *event), its reconstruction term and the rate of each level, by one draw per example."""
     model.eval()
-    totals = torch.zeros(1 + model.levels, device=x.device)
-    for batch in x.split(batch_size):
-        with processes.noise_of(len(batch)):
-            totals += steps.totals(model(batch[processes.part(len(batch))], check=False))
-    processes.sum_over_processes([totals])
-    return _summary(totals, len(x))
+    sums = torch.zeros(1 + model.levels, device=x.device)
+    with RandomStream(seed, x.device):
+        for batch in x.split(batch_size):
+            rows, weight = processes.part(len(batch))
+            with processes.noise_of(len(batch)):
+                sums += weight * totals(model(batch[rows], check=False))
+    processes.sum_over_processes([sums])
+    return _summary(sums, len(x))
 
 
-def _summary(totals: Tensor, count: int) -> Summary:
-    reconstruction, *rates = (totals / count).tolist()
+def _summary(sums: Tensor, count: int) -> Summary:
+    reconstruction, *rates = (sums / count).tolist()
     return Summary(reconstruction - sum(rates), reconstruction, tuple(rates))
 
 
-def _schedule(value: Schedule) -> Callable[[float], float]:
-    if callable(value):
-        return value  # ty: ignore[invalid-explicit-return] - ty thinks of numbers that can be called
-    constant = float(value)
-    return lambda epoch: constant
+def _schedule(name: str, value: Schedule) -> Callable[[float], float]:
+    """The number at each epoch, as one of Python's own."""
+    if not callable(value) and not (is_number(value) and value >= 0):
+        raise ValueError(f"{name} is {value!r}: expected a finite number of at least 0, or a schedule")
+
+    def at(epoch: float) -> float:
+        number = value(epoch) if callable(value) else value
+        if not is_number(number) or number < 0:
+            raise ValueError(f"{name} is {number!r} at epoch {epoch:.3f}: expected a finite number of at least 0")
+        return float(number)
+
+    return at
 
 
-def _check_objective(objective: Any, levels: int, samples: int) -> None:
-    """Tried on terms of two examples, before any time is spent."""
-    log_px, log_pz = torch.zeros(samples, 2), torch.zeros(levels, samples, 2)
+def _slices(x: Tensor) -> Sequence[Tensor]:
+    return x.split(checks.CHECKED) if len(x) else [x]
+
+
+def _length(data: "Tensor | Streamed", batch_size: int) -> int | None:
+    """How many steps an epoch has, where that is known before its end."""
+    if isinstance(data, Tensor):
+        return math.ceil(len(data) / batch_size)
     try:
-        value = objective(Terms(log_px, log_pz, log_pz, log_pz, ()), 1.0)
-    except Exception as error:
-        what = f"objective is {objective!r}: expected a function of terms and beta; on a trial it said {error}"
-        raise ValueError(what) from error
-    if not isinstance(value, Tensor) or value.shape != (2,):
-        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
-        raise ValueError(f"objective gave {got} for a batch of two: expected one number per example, (2,)")
+        return len(data)
+    except TypeError:
+        return None
 
 
-def _enter(model: Hierarchy, data: Any, transform: Callable[[Tensor], Tensor] | None, name: str) -> Tensor:
-    """The data as one tensor, checked once, here, so that the loop need not."""
-    x = as_images(data)
-    if transform in (binarise, torch.bernoulli) and len(x) and not in_unit_interval(x):
-        low, high = (bound.item() for bound in x.aminmax())
-        raise ValueError(f"{name} has values outside [0, 1] (min {low:.4g}, max {high:.4g}) or NaN: {SCALE}")
-    for some in x.split(CHECKED) if len(x) else [x]:
-        batch = some if transform is None or not len(x) else transform(some)
-        if isinstance(batch, Tensor) and len(batch) != len(some):
-            raise ValueError(f"transform changed the number of examples, {len(some)}: expected one for each it gets")
-        model.check(batch)
-    return x
+def _trained(model: Hierarchy) -> list[Tensor]:
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    if not weights:
+        raise ValueError("every weight of the model is frozen: expected one or more with requires_grad=True")
+    return weights
 
 
-def device_named(name: str | torch.device) -> torch.device:
-    """The device of this name; "auto" is a GPU where there is one. Raises ValueError for one that is not here."""
-    if str(name) == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise ValueError(
-            f'device is {name!r}: expected "auto", "cpu" or a device present here such as "cuda"'
-        ) from error
-    return device
+def _dtype(model: Hierarchy) -> torch.dtype:
+    return next((weight.dtype for weight in model.parameters()), torch.get_default_dtype())

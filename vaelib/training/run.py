@@ -1,14 +1,15 @@
-"""A training's record: what `fit` saw, and the folder in which it is kept.
+"""A training's record: what it saw, and the folder in which it is kept.
 
 `last.safetensors` continues a training bit for bit (on the same kind of processor), `best.safetensors` is the model
-with the highest ELBO so far; `vaelib.load_model` reads both. `metrics.jsonl` has one line per epoch, the folder
-`tensorboard` the same for TensorBoard where that was asked for.
+with the highest ELBO so far; `vaelib.load_model` reads both. `metrics.jsonl` has one line per epoch, `run.json` the
+configuration that was given, the folder `tensorboard` the metrics for TensorBoard where that was asked for.
 """
 
 import json
-from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+import os
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +19,8 @@ from torch import Tensor
 
 from .. import processes
 from ..hierarchy import Hierarchy
-from ..remembered import describe
-from . import saving as checkpoint
+from ..randomness import RandomStream
+from . import saving
 
 
 class Summary(NamedTuple):
@@ -30,157 +31,211 @@ class Summary(NamedTuple):
     rates: tuple[float, ...]
 
 
-@dataclass
-class History:
-    """What `fit` saw, one entry per epoch.
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch showed.
 
-    train: running means over the epoch's batches, while the weights moved. valid: at the epoch's end; empty where no
-    validation data were given. beta, lr: the values at the epoch's last step. seconds: since the start of training.
-    interrupted: whether Ctrl-C ended the training before its last epoch.
+    number: from 1. train: running means over the epoch's batches, while the weights moved. valid: at the epoch's end;
+    None where no validation data were given. lr, beta: the values at the last step. seconds: since the training began.
     """
 
-    train: list[Summary] = field(default_factory=list)
-    valid: list[Summary] = field(default_factory=list)
-    beta: list[float] = field(default_factory=list)
-    lr: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    interrupted: bool = False
+    number: int
+    train: Summary
+    valid: Summary | None
+    lr: float
+    beta: float
+    seconds: float
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The numbers by name, such as train/elbo, valid/rates/1 and lr: for a logger of your own."""
+        numbers = {"lr": self.lr, "beta": self.beta, "seconds": self.seconds}
+        for name, summary in (("train", self.train), ("valid", self.valid)):
+            if summary is not None:
+                numbers |= {f"{name}/elbo": summary.elbo, f"{name}/reconstruction": summary.reconstruction}
+                numbers |= {f"{name}/rates/{level}": rate for level, rate in enumerate(summary.rates, start=1)}
+        return numbers
+
+    def plain(self) -> dict[str, Any]:
+        """The same as plain JSON."""
+        summaries = {name: s._asdict() for name, s in (("train", self.train), ("valid", self.valid)) if s is not None}
+        return {"epoch": self.number, **summaries, "lr": self.lr, "beta": self.beta, "seconds": self.seconds}
+
+    @classmethod
+    def read(cls, line: Mapping[str, Any]) -> "Epoch":
+        """From what `plain` gave."""
+        train, valid = (
+            Summary(**{**line[name], "rates": tuple(line[name]["rates"])}) if name in line else None
+            for name in ("train", "valid")
+        )
+        assert train is not None
+        return cls(line["epoch"], train, valid, line["lr"], line["beta"], line["seconds"])
+
+
+class History(list[Epoch]):
+    """The epochs of a training, in order; interrupted: whether Ctrl-C ended it before the last one."""
+
+    interrupted = False
+
+    @property
+    def train(self) -> list[Summary]:
+        """The training data's means, one for each epoch."""
+        return [epoch.train for epoch in self]
+
+    @property
+    def valid(self) -> list[Summary]:
+        """The validation data's; empty where there are none."""
+        return [epoch.valid for epoch in self if epoch.valid is not None]
 
     @property
     def curve(self) -> list[Summary]:
-        """valid where there is one, else train."""
+        """`valid` where there is one, else `train`."""
         return self.valid or self.train
 
-    def lists(self) -> dict[str, list[Any]]:
-        """The entries by name."""
-        return {name: values for name, values in vars(self).items() if isinstance(values, list)}
+    @property
+    def lr(self) -> list[float]:
+        """The learning rate at each epoch's last step."""
+        return [epoch.lr for epoch in self]
 
-    def cut(self, epochs: int) -> None:
-        """Keep the first `epochs` entries."""
-        for values in self.lists().values():
-            del values[epochs:]
+    @property
+    def beta(self) -> list[float]:
+        """Beta at each epoch's last step."""
+        return [epoch.beta for epoch in self]
+
+    @property
+    def seconds(self) -> list[float]:
+        """Since the training began, at the end of each epoch."""
+        return [epoch.seconds for epoch in self]
 
 
 class Run:
-    """The folder of one training; `keep` after each epoch. Under torchrun the first process alone writes.
+    """The folder of one training. Under torchrun the first process alone writes.
 
-    optimizer: what it holds, a list with one tensor per weight for each of its names; restored in place.
-    same: what must agree for a training to be continued. Raises ValueError where the folder holds a training and
-    `resume` is False, or one that does not agree.
+    Args:
+        folder: made where it is missing, and locked while a training writes to it.
+        resume: continue what lies there, with the same model, data and arguments, as if it had never stopped. Where
+            nothing lies there, the training starts.
+        tensorboard: write the metrics to `folder`/tensorboard as well; needs the package tensorboard.
+        config: a JSON object of your own, kept as `run.json`.
+
+    Raises:
+        ValueError: as the training begins, where the folder holds a training and `resume` is False, holds one that
+            does not agree, or is being written to by another training.
+        OSError: where the folder cannot be written.
     """
 
     def __init__(
         self,
-        folder: Path,
-        model: Hierarchy,
-        optimizer: dict[str, list[Tensor]],
-        history: History,
-        same: dict[str, Any],
-        resume: bool,
-        tensorboard: bool,
+        folder: str | os.PathLike[str],
+        resume: bool = False,
+        tensorboard: bool = False,
+        config: Mapping[str, Any] | None = None,
     ):
-        self.folder, self.last = folder, folder / "last.safetensors"
-        self.model, self.optimizer, self.history, self.same = model, optimizer, history, same
-        if self.last.exists():
-            if not resume:
-                raise ValueError(f"{folder} holds a training: pass resume=True to continue it, or another folder")
-            self._restore()
-        self.board = None
-        if tensorboard and processes.rank() == 0:
-            from torch.utils.tensorboard import SummaryWriter  # a package of its own, for those who use it
+        self.folder = Path(folder).expanduser()
+        self.last = self.folder / "last.safetensors"
+        self.resume, self.tensorboard, self.config = resume, tensorboard, config
+        self._board: Any = None
 
-            self.board = SummaryWriter(folder / "tensorboard", purge_step=len(history.train) + 1)
+    @contextmanager
+    def opened(self, state: "State") -> Generator[None]:
+        """The folder is ours alone in this block; what lies in it has been put into `state`."""
+        with ExitStack() as stack:
+            if processes.rank() == 0:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                lock = FileLock(self.folder / ".lock")
+                try:
+                    stack.enter_context(lock.acquire(timeout=0))
+                except Timeout as error:
+                    raise ValueError(
+                        f"another training is writing to {self.folder}: choose another folder, or wait"
+                    ) from error
+                saving.sweep(self.folder)
+            if self.last.exists():
+                if not self.resume:
+                    raise ValueError(
+                        f"{self.folder} holds a training: pass resume=True to continue it, or another folder"
+                    )
+                state.restore(*saving.read(self.last), self.last)
+            if processes.rank() == 0:
+                if self.config is not None:
+                    saving.put(self.folder / "run.json", (json.dumps(dict(self.config), indent=2) + "\n").encode())
+                if self.tensorboard:
+                    from torch.utils.tensorboard import SummaryWriter  # a package of its own, for those who use it
 
-    def keep(self) -> None:
+                    self._board = SummaryWriter(self.folder / "tensorboard", purge_step=len(state.history) + 1)
+                    stack.callback(self._board.close)
+            yield
+
+    def keep(self, state: "State") -> None:
         """Write the state at the end of an epoch. `last` comes last: what it says has happened."""
         if processes.rank() > 0:
             return
-        names = {name: values for name, values in self.history.lists().items() if values}
-        epochs = range(len(self.history.train))
-        lines = [{"epoch": epoch + 1, **{name: values[epoch] for name, values in names.items()}} for epoch in epochs]
-        (self.folder / "metrics.jsonl").write_text("".join(json.dumps(_named(line)) + "\n" for line in lines))
-        if self.board is not None:
-            for name, value in _flat(_named(lines[-1])).items():
-                self.board.add_scalar(name, value, len(lines))
-            self.board.flush()
-        curve = [summary.elbo for summary in self.history.curve]
+        epochs = state.history
+        lines = "".join(json.dumps(epoch.plain()) + "\n" for epoch in epochs)
+        saving.put(self.folder / "metrics.jsonl", lines.encode())
+        if self._board is not None:
+            for name, value in epochs[-1].metrics.items():
+                self._board.add_scalar(name, value, len(epochs))
+            self._board.flush()
+        curve = [summary.elbo for summary in epochs.curve]
         if curve[-1] == max(curve):
-            checkpoint.save(self.model, self.folder / "best.safetensors")
-        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        tensors |= {f"optimizer.{name}": value for name, value in self._moments.items()}
-        tensors["random.cpu"] = torch.get_rng_state()
-        if self._device.type == "cuda":
-            tensors["random.cuda"] = torch.cuda.get_rng_state(self._device)
-        info = {"kind": "training", "model": describe(self.model), "same": self.same, "history": asdict(self.history)}
-        checkpoint.write(self.last, tensors, info)
+            saving.save(state.model, self.folder / "best.safetensors")
+        saving.write(self.last, *state.kept())
 
-    def _restore(self) -> None:
-        tensors, info = checkpoint.read(self.last)
+
+@dataclass
+class State:
+    """All that a training is at the end of an epoch, and what must agree for it to be continued."""
+
+    model: Hierarchy
+    optimizer: torch.optim.Optimizer
+    random: RandomStream
+    history: History
+    same: dict[str, Any]
+
+    def kept(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and a JSON object, for `saving.write`."""
+        tensors, info = saving.state_of(self.model)
+        tensors = {f"model.{name}": value for name, value in tensors.items()}
+        numbers: dict[str, dict[str, Any]] = {}
+        for i, entries in self.optimizer.state_dict()["state"].items():
+            for name, value in entries.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer.{i}.{name}"] = value
+                else:
+                    numbers.setdefault(str(i), {})[name] = value
+        tensors |= {f"random.{place}": value for place, value in enumerate(self.random.state)}
+        history = [epoch.plain() for epoch in self.history]
+        return tensors, {"kind": "training", "model": info, "same": self.same, "optimizer": numbers, "history": history}
+
+    def restore(self, tensors: dict[str, Tensor], info: dict[str, Any], path: Path) -> None:
+        """Put what `kept` gave back. Raises ValueError, before anything is changed, where it is of another training."""
         if info["kind"] != "training":
-            raise ValueError(f"{self.last} holds a model, not a training: it cannot be continued")
-        if info["same"] != self.same:
-            raise ValueError(f"{self.last} is of a training with {info['same']}, not {self.same}: use another folder")
-        state, moments = _below("model.", tensors), _below("optimizer.", tensors)
-        for here, there, what in (
-            (self.model.state_dict(), state, "another model"),
-            (self._moments, moments, "other weights: expected the same ones to be frozen"),
-        ):
-            if {name: of.shape for name, of in here.items()} != {name: of.shape for name, of in there.items()}:
-                raise ValueError(f"{self.last} is of a training of {what}")
-        self.model.load_state_dict(state)
-        for name, value in self._moments.items():
-            value.copy_(moments[name])
-        torch.set_rng_state(tensors["random.cpu"])
-        if "random.cuda" in tensors and self._device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["random.cuda"], self._device)
-        for name in ("train", "valid"):
-            info["history"][name] = [Summary(e, r, tuple(rates)) for e, r, rates in info["history"][name]]
-        vars(self.history).update(info["history"], interrupted=False)
-
-    @property
-    def _moments(self) -> dict[str, Tensor]:
-        """What the optimiser holds, by the number of the weight and its name."""
-        return {f"{i}.{key}": value for key, of in self.optimizer.items() for i, value in enumerate(of)}
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.model.parameters()).device
+            raise ValueError(f"{path} holds a model, not a training: it cannot be continued")
+        for name in dict.fromkeys([*info["same"], *self.same]):
+            there, here = info["same"].get(name), self.same.get(name)
+            if there != here:
+                raise ValueError(f"{path} is of a training with another {name}: {_differ(there, here)}")
+        saving.fill(self.model, _below("model.", tensors), info["model"])
+        entries: dict[int, dict[str, Any]] = {int(i): dict(values) for i, values in info["optimizer"].items()}
+        for name, value in _below("optimizer.", tensors).items():
+            i, key = name.split(".", 1)
+            entries.setdefault(int(i), {})[key] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": entries, "param_groups": groups})
+        for place in range(len(self.random.state)):  # a training that moves to a GPU begins a stream there
+            self.random.state[place] = tensors.get(f"random.{place}", self.random.state[place])
+        self.history[:] = [Epoch.read(line) for line in info["history"]]
 
 
-@contextmanager
-def locked(folder: Path | None) -> Generator[None]:
-    """The folder, made where it is missing, is ours alone until the block ends or the process dies."""
-    if folder is None or processes.rank() > 0:
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise ValueError(f"another training is writing to {folder}: choose another folder, or wait") from error
-    try:
-        yield
-    finally:
-        lock.release()
+def _differ(there: Any, here: Any) -> str:
+    """Where two texts first differ, line by line."""
+    if isinstance(there, str) and isinstance(here, str):
+        for old, new in zip(there.splitlines(), here.splitlines(), strict=False):
+            if old != new:
+                return f"{old.strip()!r} there, {new.strip()!r} here; use another folder"
+    return f"{there!r} there, {here!r} here; use another folder"
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _named(line: dict[str, Any]) -> dict[str, Any]:
-    return {name: value._asdict() if isinstance(value, Summary) else value for name, value in line.items()}
-
-
-def _flat(line: dict[str, Any]) -> dict[str, float]:
-    """The numbers of an epoch by name, such as train/elbo and train/rates/1."""
-    numbers: dict[str, float] = {}
-    for name, value in line.items():
-        if isinstance(value, list | tuple):
-            value = {str(level): rate for level, rate in enumerate(value, start=1)}
-        if isinstance(value, dict):
-            numbers |= {f"{name}/{inner}": number for inner, number in _flat(value).items()}
-        elif name != "epoch":
-            numbers[name] = value
-    return numbers

@@ -1,7 +1,11 @@
-"""Models and trainings on disk: safetensors for numbers, JSON for the rest. Nothing is ever unpickled.
+"""Models on disk: safetensors for numbers, JSON for the rest. Nothing is ever unpickled.
 
 A file holds named tensors and, in its header, one JSON text with a SHA-256 digest of both. It is written under another
 name, flushed to the disk and renamed, so that at every moment a whole file lies under its name, or none.
+
+What a factory made, such as `VAE.mlp`, is made once more by the same call; any other model is loaded `into` one that
+the user builds. Either way the model's description (`describe`) must be the file's, so that what comes back is what was
+saved, or an error.
 
     >>> import tempfile, vaelib as vl
     >>> path = tempfile.mkdtemp() + "/model.safetensors"
@@ -13,74 +17,166 @@ name, flushed to the disk and renamed, so that at every moment a whole file lies
 import hashlib
 import json
 import os
-import tempfile
+import re
+import secrets
 from collections.abc import Mapping
+from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..factories import remake
 from ..hierarchy import Hierarchy
-from ..remembered import build, describe
+from ..models import HVAE, MHVAE, VAE
+from ..randomness import RandomStream
 
-FORMAT = 1
+FORMAT = 2
+
+# What every module has, a compiled forward, and how the model was made: none of it decides what a model computes.
+_NO_SETTINGS = vars(nn.Module()).keys() | {"_compiled_call_impl", "made_by"}
 
 
 def save(model: Hierarchy, path: str | os.PathLike[str]) -> None:
-    """Write a model, its weights and how it is built, to one file.
+    """Writes a model to one file: its tensors, its description and how a factory made it.
 
-    A model with modules of your own is saved, too; `load_model` then needs `into=`.
+    A model that no factory made, or that was changed since, is saved, too; `load_model` then needs `into=`.
+
+    Args:
+        model: A VAE, MHVAE, HVAE or another `Hierarchy`, on any device.
+        path: The file; what lies there is replaced. `~` is the user's home.
+
+    Raises:
+        ValueError: `model` is something else.
+        OSError: The disk is full or the folder cannot be written; what lay under the name before is kept.
     """
-    write(path, model.state_dict(), {"kind": "model", "model": describe(model)})
+    if not isinstance(model, Hierarchy):
+        raise ValueError(f"model is {type(model).__name__}: expected a VAE, MHVAE, HVAE or another vaelib.Hierarchy")
+    tensors, info = state_of(model)
+    write(path, tensors, {"kind": "model", "model": info})
 
 
 def load_model(path: str | os.PathLike[str], into: Hierarchy | None = None) -> Hierarchy:
-    """The model that `save` wrote, on the CPU, in evaluation mode. A training's `last` and `best` files will do, too.
+    """The model that `save` wrote, with the dtype that it had, in evaluation mode.
 
-    into: a model with the same weights' names and shapes, which is filled and returned; needed where the file's model
-    has modules that are not vaelib's own.
+    Args:
+        path: A file of `save`, or the `last` or `best` file of a training.
+        into: A model built as the saved one was, which is filled and returned, on its device; needed where no factory
+            of vaelib made the saved one, or where it was changed since.
 
-    Raises ValueError, saying why, for a file that is damaged, foreign, of a later format, or does not fit `into`.
+    Returns:
+        `into`, or a new model on the CPU.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, foreign or of another format, or is of another model than `into` or the one
+            that the factory makes. The message shows the first line in which their descriptions differ.
     """
     tensors, info = read(path)
-    weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")} or tensors
+    if info.get("kind") == "training":
+        tensors = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    elif info.get("kind") != "model":
+        raise ValueError(f"{path} holds a {info.get('kind')}: expected a model or a training")
     if into is None:
-        if info.get("model") is None:
-            raise ValueError(f"{path} has a model with modules of its own: build it and pass load_model(path, into=it)")
-        into = build(info["model"])
+        return _remade(path, tensors, info["model"]).eval()
     try:
-        into.load_state_dict(weights)
-    except RuntimeError as error:
+        fill(into, tensors, info["model"])
+    except ValueError as error:
         raise ValueError(f"{path} does not fit the model: {error}") from error
     return into.eval()
 
 
-def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
-    """Named tensors and a JSON object into one file, wholly or not at all.
+def state_of(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All that a file needs to give a model back with `fill`.
 
-    Raises OSError where the disk is full or the folder cannot be written; what lay under the name before is kept.
+    Returns:
+        The model's own tensors by name (not copies): parameters, buffers, those that `state_dict` leaves out as well,
+        and tensors kept as plain attributes. And a JSON object with the model's description and its factory's call.
     """
-    path = Path(path)
-    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps({"format": FORMAT, **info}, allow_nan=True)
+    info = {"description": describe(model), "made_by": getattr(model, "made_by", None)}
+    return _state(model) | _constants(model), info
+
+
+def fill(model: nn.Module, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
+    """Puts what `state_of` gave into a model, in place: what shares memory goes on sharing it.
+
+    Raises:
+        ValueError: The model is another than the one described; the model is then left as it was.
+    """
+    descriptions = (text.split("\n") for text in (info["description"], describe(model)))
+    for theirs, ours in zip_longest(*descriptions, fillvalue="nothing"):
+        if theirs != ours:
+            raise ValueError(f"the saved model has\n    {theirs}\nwhere this one has\n    {ours}")
+    if any(held.is_meta for held in _state(model).values()):
+        raise ValueError('the model is on the device "meta", which holds no numbers: build it on another')
+    constants = tensors.keys() - _state(model).keys()
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            path, _, attribute = name.rpartition(".")
+            module = model.get_submodule(path)
+            held = getattr(module, attribute, None)
+            if not isinstance(held, Tensor):
+                setattr(module, attribute, tensor)
+            elif name in constants or 0 in held.stride():  # perhaps the user's own tensor, or one number expanded
+                setattr(module, attribute, tensor.to(held.device))
+            else:
+                held.copy_(tensor)
+
+
+def describe(model: nn.Module) -> str:
+    """All that decides what a model computes, but its numbers and its classes' code, as lines of text.
+
+    One line for each module has its class and its settings, that is its attributes, as their `repr` gives them. One
+    line for each parameter and buffer has its dtype, its shape and with which other it is shared. The text depends
+    neither on the process nor on the device. Hooks are not looked at.
+    """
+    lines = []
+    for path, module in model.named_modules(remove_duplicate=False):
+        lines.append(" ".join([f"{path or 'model'}: {_class(module)}", *_settings(module)]))
+    first: dict[Any, str] = {}
+    for name, tensor in _state(model).items():
+        line = f"{name}: {str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+        shared = first.setdefault(_memory(tensor), name)
+        lines.append(line if shared == name else f"{line} shared with {shared}")
+    return "\n".join(lines)
+
+
+def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
+    """Writes named tensors and a JSON object into one file, wholly or not at all.
+
+    Tensors that are the same memory are written once; others that overlap are written as copies.
+
+    Raises:
+        OSError: The disk is full or the folder cannot be written; what lay under the name before is kept.
+    """
+    path = Path(path).expanduser()
+    stored, aliases = _stored(tensors)
+    text = json.dumps({**info, "format": FORMAT, "aliases": aliases}, allow_nan=True)
     data = safetensors.torch.save(stored, {"vaelib": text, "sha256": _digest(stored, text)})
-    temporary = None
+    put(path, data)
+
+
+def put(path: Path, data: bytes) -> None:
+    """Puts a file in its place, wholly or not at all; errors as for `write`."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".part", delete=False) as file:
-            temporary = file.name
+        with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         raise OSError(
             error.errno, f"{path} was not written ({error.strerror}); what lay there before is kept"
         ) from error
+    finally:
+        with suppress(OSError):  # it is gone where all went well, and never was where the folder is no folder
+            temporary.unlink()
     if os.name == "posix":  # the rename itself outlives a power cut only once the folder is on the disk
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -90,8 +186,14 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], info: Map
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `write` wrote. Raises FileNotFoundError, or ValueError for a file that is not whole and of this format."""
-    data = Path(path).read_bytes()
+    """What `write` wrote. Names that were one tensor are one again.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not whole, or not of this format.
+    """
+    path = Path(path).expanduser()
+    data = path.read_bytes()
     try:
         tensors = safetensors.torch.load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
@@ -104,9 +206,104 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any
     if digest != _digest(tensors, text):
         raise ValueError(f"{path} is damaged: its contents do not match their SHA-256 digest")
     info = json.loads(text)
-    if info["format"] > FORMAT:
-        raise ValueError(f"{path} has format {info['format']}, of a later vaelib; this one reads up to {FORMAT}")
-    return tensors, info
+    if info["format"] != FORMAT:
+        age = "a later" if info["format"] > FORMAT else "an earlier"
+        raise ValueError(f"{path} has format {info['format']}, of {age} vaelib; this one reads format {FORMAT}")
+    return tensors | {name: tensors[first] for name, first in info.pop("aliases").items()}, info
+
+
+def sweep(folder: str | os.PathLike[str]) -> None:
+    """Removes the unfinished files that killed processes left; to be called where nobody else writes to the folder."""
+    for path in Path(folder).expanduser().glob(f"*.{'[0-9a-f]' * 8}.part"):
+        path.unlink(missing_ok=True)
+
+
+def _remade(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> Hierarchy:
+    """The model of a file by the call that made it, whose weights are drawn apart from the user's random numbers."""
+    made_by = info["made_by"]
+    way = f"{path} needs a model to fill: build it as it was saved and pass load_model(path, into=it)"
+    if made_by is None:
+        raise ValueError(f"{way}; no factory such as VAE.mlp can make it again")
+    try:
+        with torch.device("cpu"), RandomStream(seed=0):
+            model = remake(made_by, {kind.__name__: kind for kind in (VAE, MHVAE, HVAE)})
+        for name, held in _state(model).items():
+            held.data = held.data.to(tensors[name].dtype if name in tensors else held.dtype)
+        fill(model, tensors, info)
+    except (TypeError, ValueError) as error:
+        call = f"{made_by['class']}.{made_by['factory']}"
+        raise ValueError(f"{way}; {call} does not give it back: {error}") from error
+    return model
+
+
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    return dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+
+
+def _constants(model: nn.Module) -> dict[str, Tensor]:
+    return {
+        f"{path}.{name}".lstrip("."): value
+        for path, module in model.named_modules(remove_duplicate=False)
+        for name, value in vars(module).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _class(module: nn.Module) -> str:
+    """A name that tells the user's own `Gaussian` from vaelib's, but not where a module lies in its package."""
+    package, name = type(module).__module__.partition(".")[0], type(module).__name__
+    return f"{package}.{name}" if package in ("torch", "vaelib") else name
+
+
+def _settings(module: nn.Module) -> list[str]:
+    settings = {name: value for name, value in vars(module).items() if name not in _NO_SETTINGS}
+    if _class(module).startswith("torch."):  # what torch keeps for itself changes from version to version
+        settings = {name: value for name, value in settings.items() if not name.startswith("_")}
+    if type(module).get_extra_state is not nn.Module.get_extra_state:
+        settings["extra_state"] = module.get_extra_state()
+    return [f"{name}={_words(value)}" for name, value in sorted(settings.items()) if not isinstance(value, Tensor)]
+
+
+def _words(value: Any) -> str:
+    """A setting as text on one line: equal for equal values, in every process and on every device."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_words(key)}: {_words(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_words, value)) + "]"
+    if isinstance(value, set | frozenset):
+        return "{" + ", ".join(sorted(map(_words, value))) + "}"
+    if isinstance(value, nn.Parameter):
+        return f"parameter {list(value.shape)}"
+    if isinstance(value, Tensor):
+        return f"tensor {list(value.shape)} {_digest({'': value.detach().cpu()}, '')}"
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return f"{value.dtype} {list(value.shape)} {hashlib.sha256(value.tobytes()).hexdigest()}"
+    if isinstance(value, torch.device):
+        return "device"
+    text = repr(value.item() if isinstance(value, np.generic) else value)
+    return " ".join(re.sub(r" at 0x[0-9a-fA-F]+", "", text).split())  # a function's address is new in each process
+
+
+def _memory(tensor: Tensor) -> tuple[Any, ...]:
+    """Equal for two tensors that are the same view of the same memory."""
+    return tensor.data_ptr() or id(tensor), tensor.device, tensor.dtype, tensor.shape, tensor.stride()
+
+
+def _stored(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors as safetensors takes them, no two of which overlap, and the first name of each that has several."""
+    stored: dict[str, Tensor] = {}
+    aliases: dict[str, str] = {}
+    first: dict[Any, str] = {}
+    storages: set[int] = set()
+    for name, tensor in tensors.items():
+        known = first.setdefault(_memory(tensor), name)
+        if known != name:
+            aliases[name] = known
+            continue
+        tensor = tensor.detach().cpu().contiguous()
+        stored[name] = tensor.clone() if tensor.untyped_storage().data_ptr() in storages else tensor
+        storages.add(tensor.untyped_storage().data_ptr())
+    return stored, aliases
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

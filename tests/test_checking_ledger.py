@@ -1,12 +1,13 @@
 """The ledger is seen green once, and red for each way in which it can fail."""
 
 import json
+import subprocess
+import sys
 
 import nbformat
 import pytest
 
-from vaelib import checking as verify
-from vaelib.checking import ledger
+from vaelib.checking import Claim, cases, ledger, normal
 
 ALL_PENDING = {number: "later" for number in ledger.STATEMENTS + ledger.ERRORS}
 PENDING = {number: why for number, why in ALL_PENDING.items() if number not in ("S7", "S12", "E5")}
@@ -75,9 +76,9 @@ unrefuted = [{"name": "E5: no 1/2", "seen": "", "refuted": False}]
         ({"markdown": ["$$ a = b $$"]}, "claim 2.4 in 02_divergence.ipynb has no numbered equation there"),
         ({"markdown": ["$$ a \\tag{2.4} $$", "$$ a \\tag{2.4} $$"]}, "equation 2.4 occurs 2 times"),
         ({"claims": [record(), record()]}, "claim 2.4 occurs 2 times"),
-        ({"claims": [record(witnesses=[])]}, "has 0 kind of witness"),
-        ({"claims": [record(witnesses=two_numeric)]}, "has 1 kind of witness"),
-        ({"claims": [record(twins=[])]}, "claim 2.4 in 02_divergence.ipynb has no twin"),
+        ({"claims": [record(witnesses=[])]}, "02_divergence.ipynb: TOO FEW WITNESSES: 0 kind of witness"),
+        ({"claims": [record(witnesses=two_numeric)]}, "TOO FEW WITNESSES: 1 kind of witness"),
+        ({"claims": [record(twins=[])]}, "claim 2.4 in 02_divergence.ipynb: NO TWIN"),
         ({"claims": [record(twins=unrefuted)]}, "does not refute its twin 'E5: no 1/2'"),
         ({"claims": [record(passed=False)]}, "claim 2.4 in 02_divergence.ipynb did not pass"),
         ({"claims": [record(passed=False)]}, "S12 is settled nowhere"),
@@ -134,9 +135,15 @@ def test_definitions_code_and_every_display_form_are_read_as_documented(tmp_path
 
 
 def test_the_ledger_reads_the_record_that_a_claim_writes(tmp_path):
-    claim = verify.Claim("2.4", "twice", source="none", covers=("S12",), formula=lambda f, x: 2 * x)
+    claim = Claim("2.4", "twice", source="none", covers=("S12",), formula=lambda f, x: 2 * x)
     claim.twin("E5: thrice", lambda f, x: 3 * x)
-    claim.numeric("sum", lambda x: x + x, verify.cases(3, x=verify.normal(0, 1)))
-    claim.code("torch", lambda x: x + x, verify.cases(3, x=verify.normal(0, 1)))
-    assert ledger.MIME == verify.MIME
+    claim.numeric("sum", lambda x: x + x, cases(3, x=normal(0, 1)))
+    claim.code("torch", lambda x: x + x, cases(3, x=normal(0, 1)))
     assert audit(write(tmp_path, claims=[claim.report().record()])) == []
+
+
+def test_the_ledger_starts_as_a_module_without_a_warning(tmp_path):
+    """runpy warns of a module that its package has imported already, and would run it twice."""
+    command = [sys.executable, "-W", "error", "-m", "vaelib.checking.ledger", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -11,8 +11,8 @@ from torch.utils.data import TensorDataset
 
 import vaelib as vl
 from vaelib.exact import LinearGaussianChain
-from vaelib.training import loop as train_module
-from vaelib.training.loop import evaluate
+from vaelib.training import checks
+from vaelib.training.loop import validate
 
 QUICK = {"progress": False, "device": "cpu"}
 
@@ -57,7 +57,7 @@ def test_a_linear_gaussian_model_learns_the_entropy_of_its_data():
 
 def test_history_has_an_entry_per_epoch_and_adds_up():
     history = vl.fit(model(2), stripes(), stripes(50), transform=torch.bernoulli, epochs=3, beta=vl.warmup(2), **QUICK)
-    assert [len(column) for column in history.lists().values()] == [3] * 5
+    assert [len(c) for c in (history.train, history.valid, history.lr, history.beta, history.seconds)] == [3] * 5
     assert not history.interrupted
     for summary in [*history.train, *history.valid]:
         assert len(summary.rates) == 2
@@ -74,10 +74,10 @@ def test_epoch_means_weigh_every_example_alike():
     torch.nn.init.zeros_(noiseless.weight)
     torch.nn.init.constant_(noiseless.bias, -10)  # a posterior so narrow that its sampling noise is below 1e-3 nats
     history = vl.fit(m, x, epochs=1, lr=0.0, **QUICK)
-    assert history.train[0].elbo == pytest.approx(evaluate(m, x).elbo, abs=2e-3)
-    assert evaluate(m, x, batch_size=7).elbo == pytest.approx(evaluate(m, x, batch_size=200).elbo, abs=2e-3)
+    assert history.train[0].elbo == pytest.approx(validate(m, x).elbo, abs=2e-3)
+    assert validate(m, x, batch_size=7).elbo == pytest.approx(validate(m, x, batch_size=200).elbo, abs=2e-3)
     short = vl.elbo(m(x[128:])).mean().item()
-    assert abs((vl.elbo(m(x[:128])).mean().item() + short) / 2 - evaluate(m, x).elbo) > 0.005  # the wrong mean differs
+    assert abs((vl.elbo(m(x[:128])).mean().item() + short) / 2 - validate(m, x).elbo) > 0.005  # the wrong mean differs
 
 
 def test_same_seed_same_weights_bit_for_bit():
@@ -228,7 +228,7 @@ vl.fit(vl.VAE.mlp(4, latent=2, hidden=(3,)), torch.zeros(8, 4), epochs=1, device
 
 def test_looking_at_the_data_takes_little_memory(monkeypatch):
     """The transform never sees all the data at once, and every example is looked at."""
-    monkeypatch.setattr(train_module, "CHECKED", 30)
+    monkeypatch.setattr(checks, "CHECKED", 30)
     seen = []
     with pytest.raises(ValueError, match=r"outside \{0, 1\}"):
         vl.fit(model(), stripes(100), transform=lambda x: seen.append(len(x)) or x, epochs=1, **QUICK)

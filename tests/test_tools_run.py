@@ -1,7 +1,9 @@
 """tools/run.py: set-up that repairs itself, and notebooks executed from a clean state."""
 
 import ast
+import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +23,7 @@ def write(path: Path, *cells: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_course_names_the_failing_cell_and_goes_on_with_the_others(tmp_path, capsys):
     first = write(tmp_path / "01_first.ipynb", "x = 1", "# half way\ny = x / 0", "print(x)")
     second = write(tmp_path / "02_second.ipynb", "print(2 + 2)")
@@ -40,6 +43,7 @@ def test_course_names_the_failing_cell_and_goes_on_with_the_others(tmp_path, cap
     assert unreached.outputs == []
 
 
+@pytest.mark.slow
 def test_notebooks_executed_twice_in_place_do_not_change(tmp_path):
     path = write(
         tmp_path / "01.ipynb", "import sys\nfor i in range(3):\n    print(i)\n    sys.stdout.flush()", "{1, 2}"
@@ -52,6 +56,7 @@ def test_notebooks_executed_twice_in_place_do_not_change(tmp_path):
     assert path.read_bytes() == once
 
 
+@pytest.mark.slow
 def test_a_notebook_that_fails_in_place_stays_as_it_was(tmp_path):
     path = write(tmp_path / "01.ipynb", "raise SystemError('no')")
     before = path.read_bytes()
@@ -59,16 +64,86 @@ def test_a_notebook_that_fails_in_place_stays_as_it_was(tmp_path):
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_dead_kernel_is_reported(tmp_path):
     path = write(tmp_path / "01.ipynb", "import os", "os._exit(1)")
     assert "FAILED in code cell 2" in run.execute(path, tmp_path / "out.ipynb")[1]
 
 
+@pytest.mark.slow
 def test_kernels_get_the_settings_of_the_stored_outputs(tmp_path):
     source = write(tmp_path / "01.ipynb", f"import os\nprint({{name: os.environ[name] for name in {[*run.SETTINGS]}}})")
     assert run.execute_all([source], tmp_path / "out") == 0
     cell = nbformat.read(tmp_path / "out" / "01.ipynb", as_version=4).cells[0]
     assert ast.literal_eval(cell.outputs[0].text) == run.SETTINGS
+
+
+def kernels_of_another_python(folder: Path) -> None:
+    """In the folder, a kernel named python3 that is another Python, and one that cannot even be started."""
+    for name in ("python3", "python"):
+        kernel = folder / "kernels" / name
+        kernel.mkdir(parents=True)
+        words = {"argv": ["/another/python", "{connection_file}"], "display_name": name, "language": "python"}
+        (kernel / "kernel.json").write_text(json.dumps(words))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variable", ["JUPYTER_PATH", "JUPYTER_DATA_DIR", "the notebook's metadata"])
+def test_notebooks_run_in_the_python_that_was_called(variable, tmp_path, monkeypatch):
+    source = write(tmp_path / "01.ipynb", "import sys; print(sys.executable)")
+    kernels_of_another_python(tmp_path)
+    if variable == "the notebook's metadata":
+        notebook = nbformat.read(source, as_version=4)
+        notebook.metadata.kernelspec = {"name": "julia-1.12", "display_name": "Julia", "language": "julia"}
+        nbformat.write(notebook, source)
+    else:
+        monkeypatch.setenv(variable, str(tmp_path))
+    assert run.execute(source, tmp_path / "out.ipynb")[1] == ""
+    cell = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[0]
+    assert cell.outputs[0].text.strip() == sys.executable
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("place", "options"),
+    [(".", []), ("..", ["--nbval-current-env"]), ("/", ["-p", "no:cacheprovider"]), (".", ["--import-mode=importlib"])],
+)
+def test_a_copy_of_the_notebooks_folder_runs_under_nbval_wherever_pytest_is_started(place, options, tmp_path):
+    """With the kernels and the settings of the course, though the folder has no tools/ beside it."""
+    folder = tmp_path / "my homework"
+    folder.mkdir()
+    (folder / "conftest.py").write_bytes((run.NOTEBOOKS / "conftest.py").read_bytes())
+    cell = f"import os, sys\nassert os.environ.items() >= {run.SETTINGS!r}.items()\n"
+    write(folder / "01.ipynb", cell + f"assert sys.executable == {sys.executable!r}\nprint('stale 17', end='')")
+    kernels_of_another_python(tmp_path)
+    environment = {name: value for name, value in os.environ.items() if name not in run.SETTINGS}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--nbval", *options, str(folder)],
+        cwd=folder / place,
+        env=environment | {"JUPYTER_PATH": str(tmp_path), "PYTEST_ADDOPTS": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_settings_of_nbval_are_those_of_the_course(monkeypatch):
+    for name in run.SETTINGS:
+        monkeypatch.setenv(name, "another")
+    runpy.run_path(str(run.NOTEBOOKS / "conftest.py"))
+    assert os.environ.items() >= run.SETTINGS.items()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere torch comes with another OpenMP")
+@pytest.mark.parametrize(("own", "want"), [(None, 1000), ("7", 7)])
+def test_openmp_hardly_spins_unless_the_user_says_so(own, want, monkeypatch, capfd):
+    """What OpenMP itself says: a variable set after torch is loaded would have no effect."""
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    if own:
+        monkeypatch.setenv("GOMP_SPINCOUNT", own)
+    assert run.call(sys.executable, "-c", "import torch, vaelib", OMP_DISPLAY_ENV="VERBOSE") == 0
+    assert f"GOMP_SPINCOUNT = '{want}'" in capfd.readouterr().err
 
 
 @pytest.fixture
@@ -85,6 +160,22 @@ def test_notebooks_are_chosen_by_the_beginning_of_their_names(course_of_two):
 def test_an_unknown_notebook_is_answered_with_the_known_ones(course_of_two):
     with pytest.raises(SystemExit, match=r"'02'. There are: 01_the_cave, 03_independence"):
         run.choose(["02"])
+
+
+def test_check_leaves_out_what_is_slow_and_test_runs_all(monkeypatch):
+    """Every stage of the short loop is one of the long one, and runs though one before it failed."""
+    calls = []
+    monkeypatch.setattr(run, "call", lambda *command: calls.append(command) or 1)
+    assert run.check([]) == 1
+    short, calls[:] = calls[:], []
+    assert run.test([]) == 1
+    *static, fast = short
+    *first, unit, ledger, nbval = calls
+    assert static == first
+    assert " ".join(fast) == " ".join(unit).replace("--doctest-modules", "--doctest-modules -q -m not slow")
+    assert "--doctest-modules" in unit
+    assert "vaelib.checking.ledger" in ledger
+    assert "--nbval" in nbval
 
 
 def test_an_older_python_reads_one_sentence():

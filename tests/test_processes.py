@@ -11,22 +11,22 @@ import pytest
 import torch
 
 import vaelib as vl
-from vaelib import processes as distributed
+from vaelib import processes
 
 SETUP = """
 import os, sys, torch, vaelib as vl
-from vaelib import processes as distributed
+from vaelib import processes
 torch.manual_seed(0)
 data = torch.rand(37, 1, 4, 4, generator=torch.Generator().manual_seed(1))  # batches of 16, 16 and an uneven 5
 model = vl.{family}.mlp((1, 4, 4), latents=(3, 2), hidden=((8,), (5,)))
 options = dict(transform=torch.bernoulli, epochs=3, batch_size=16, lr=1e-2, device="cpu", progress={progress})
 """
 TRAIN = """
-history = vl.fit(model, data, data[:11], samples=2, folder=sys.argv[1], **options)
+history = vl.fit(model, data, data[:11], samples=2, run=vl.Run(sys.argv[1]), **options)
 result = vl.nll(model, torch.bernoulli(data, generator=torch.Generator().manual_seed(2)), samples=20)
 results = {"weights": model.state_dict(), "nll": result.per_example, "valid": history.valid}
-torch.save(results, f"{sys.argv[1]}/{distributed.rank()}.pt")
-print("rank", distributed.rank(), "done")
+torch.save(results, f"{sys.argv[1]}/{processes.rank()}.pt")
+print("rank", processes.rank(), "done")
 """
 CRASH = """
 if os.environ.get("RANK") == "1":
@@ -36,7 +36,7 @@ if os.environ.get("RANK") == "1":
         if len(calls) == 8:
             os._exit(3)
     model.register_forward_hook(crash)
-vl.fit(model, data, folder=sys.argv[1], **options)
+vl.fit(model, data, run=vl.Run(sys.argv[1]), **options)
 """
 
 
@@ -58,10 +58,10 @@ def finish(children: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
 
 
 RECORDED = """
-from vaelib.training import fast as steps
-steps.RECORD_FROM = 1
-calls, gradients = [], steps.Step.gradients
-steps.Step.gradients = lambda *args: calls.append(1) or gradients(*args)
+from vaelib.training import fast, step
+fast.RECORD_FROM = 1
+calls, forward = [], step.Step.forward
+step.Step.forward = lambda *args: calls.append(1) or forward(*args)
 """
 
 
@@ -79,7 +79,7 @@ COMPILED = "options['compile'] = True\n"
 def test_two_processes_give_what_one_gives(family, extra, tmp_path):
     code = SETUP.format(family=family, progress=True) + extra + TRAIN
     if extra.startswith(RECORDED):
-        code += "assert len(calls) == 1 + 3, calls  # to record it, and for the last batch of each epoch"
+        code += "assert len(calls) == 2 + 3, calls  # the first step, to record it, and the last batch of each epoch"
     runs = {n: finish(start(code, n, tmp_path / str(n))) for n in (1, 2)}
     for n, ended in runs.items():
         assert [status for status, *_ in ended] == [0] * n, ended
@@ -108,7 +108,7 @@ def test_two_processes_give_what_one_gives(family, extra, tmp_path):
 
 def test_without_the_noise_of_the_whole_batch_two_processes_differ(tmp_path):
     """The comparison above would notice."""
-    spoil = "from contextlib import nullcontext\ndistributed.noise_of = lambda count: nullcontext()\n"
+    spoil = "from contextlib import nullcontext\nprocesses.noise_of = lambda count: nullcontext()\n"
     code = SETUP.format(family="MHVAE", progress=False) + spoil + TRAIN
     assert [status for status, *_ in finish(start(code, 2, tmp_path / "2"))] == [0, 0]
     assert [status for status, *_ in finish(start(code, 1, tmp_path / "1"))] == [0]
@@ -128,23 +128,23 @@ def test_a_crashed_process_ends_the_others_with_an_error_and_the_checkpoint_goes
     data = torch.rand(37, 1, 4, 4, generator=torch.Generator().manual_seed(1))
     model = vl.MHVAE.mlp((1, 4, 4), latents=(3, 2), hidden=((8,), (5,)))
     options = {"transform": torch.bernoulli, "batch_size": 16, "lr": 1e-2, "device": "cpu", "progress": False}
-    history = vl.fit(model, data, epochs=3, folder=tmp_path / "run", resume=True, **options)
+    history = vl.fit(model, data, epochs=3, run=vl.Run(tmp_path / "run", resume=True), **options)
     assert len(history.train) == 3
 
 
 def test_parts_cover_a_batch_once(monkeypatch):
     for world in (1, 2, 3, 5):
-        monkeypatch.setattr(distributed, "world", lambda world=world: world)
+        monkeypatch.setattr(processes, "world", lambda world=world: world)
         for count in (1, 2, 5, 128):
             covered = []
             for rank in range(world):
-                monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
-                covered += range(count)[distributed.part(count)]
+                monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+                covered += range(count)[processes.part(count)[0]]
             assert covered == list(range(count))
 
 
 def test_a_single_process_needs_no_messages():
     tensors = [torch.ones(2), torch.zeros(3)]
-    distributed.sum_over_processes(tensors)
+    processes.sum_over_processes(tensors)
     assert torch.equal(tensors[0], torch.ones(2))
-    assert (distributed.rank(), distributed.world()) == (0, 1)
+    assert (processes.rank(), processes.world()) == (0, 1)

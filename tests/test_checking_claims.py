@@ -3,8 +3,6 @@
 import copy
 import json
 import math
-import subprocess
-import sys
 import warnings
 from types import SimpleNamespace
 
@@ -16,7 +14,6 @@ import torch
 from torch.distributions import Categorical, Normal, kl_divergence
 
 from vaelib.checking import Claim, ball_normal_mean, cases, loguniform, normal, normal_mean, simplex, uniform
-from vaelib.checking import witnesses as _witnesses
 
 SOME = cases(20, seed=1, x=normal(0, 3))
 
@@ -338,8 +335,6 @@ def test_matrices_work_in_every_namespace():
     made.code("torch", torch_truth, pairs)
     made.ball("adjugate", ball_truth, pairs, tol=1e-30)
     made.check()
-    with pytest.raises(ValueError, match="not a finite number"):  # the log of a negative determinant
-        _witnesses.float_value(lambda f, a: f.logdet(a), {"a": -np.eye(3)})
 
 
 def test_special_functions_agree_in_every_namespace():
@@ -464,25 +459,7 @@ def test_a_ball_that_reaches_the_wrong_side_decides_nothing():
     assert made.report().rows[2][1][1].text == "\u2717 NOT REJECTED"
 
 
-def test_the_rigorous_normal_mean_contains_the_moments_and_excludes_their_neighbours():
-    from flint import arb, ctx
-
-    with ctx.workprec(192):
-        second = ball_normal_mean(lambda u: u * u, 1)
-        assert second.contains(1)
-        assert not second.contains(1 + arb(10) ** -40)
-    # With 600 bits the tails, 1e-85 of the whole, are what the enclosure is wide of: it must still hold the mean.
-    with ctx.workprec(600):
-        whole = ball_normal_mean(lambda u: 1 + u * u, 1)
-        assert whole.contains(2)
-        assert 1e-87 < float(whole.rad()) < 1e-84
-
-
-def test_quadrature_finds_narrow_peaks_and_refuses_what_it_cannot_integrate():
-    for mean, scale in ((1000.0, 1e-3), (-5.0, 1e3), (0.0, 1.0)):
-        assert normal_mean(lambda x: x, mean, scale) == pytest.approx(mean, abs=1e-9 * scale)
-        expected = mean**2 + scale**2
-        assert normal_mean(lambda x: x * x, mean, scale) == pytest.approx(expected, rel=1e-10)
+def test_a_quadrature_that_does_not_converge_is_a_failure():
     made = sound()
     made.numeric("divergent", lambda x: normal_mean(lambda u: 1 / (u - 0.1) ** 2), SOME)
     assert "IntegrationWarning" in made.report().problems[0]
@@ -505,21 +482,6 @@ def test_code_sees_the_inputs_as_its_precision_rounds_them():
     assert made.report().problems == []
     assert seen[0] == (float(np.float32(0.1)), 3)
     assert isinstance(seen[0][0], np.float64)
-
-
-def test_cases_are_seeded_and_draw_what_they_say():
-    drawn = dict(
-        seed=7, m=normal(5, 0.1), s=loguniform(1e-3, 1e3), u=uniform(2, 3), p=simplex(4, rows=2), v=normal(0, 1, 3)
-    )
-    assert str(cases(50, **drawn)) == str(cases(50, **drawn))
-    assert str(cases(50, **drawn)) != str(cases(50, **{**drawn, "seed": 8}))
-    many = cases(2000, **drawn)
-    assert np.mean([c["m"] for c in many]) == pytest.approx(5, abs=0.01)  # 4 standard errors: 0.009
-    logs = np.log10([c["s"] for c in many])
-    assert -3 <= logs.min() < -2.9
-    assert 2.9 < logs.max() <= 3
-    assert all(2 <= c["u"] < 3 for c in many)
-    assert all(np.allclose(c["p"].sum(-1), 1) and c["p"].shape == (2, 4) and c["v"].shape == (3,) for c in many)
 
 
 @pytest.mark.parametrize(
@@ -610,12 +572,3 @@ def test_nbval_notices_every_changed_digit_of_a_stored_claim():
                 mutants += 1
                 assert not equal(fresh, stored), (mime, text[position - 20 : position + 20])
     assert mutants > 60
-
-
-def test_importing_verify_stays_light():
-    code = (
-        "import sys, vaelib.checking; "
-        "print([name for name in ('sympy', 'scipy', 'flint', 'IPython', 'matplotlib') if name in sys.modules])"
-    )
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert loaded.stdout.strip() == "[]"

@@ -1,0 +1,259 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import vaelib as vl
+from vaelib.training import run as runs
+from vaelib.training import saving as checkpoint
+
+QUICK = {"transform": torch.bernoulli, "progress": False, "device": "cpu", "batch_size": 16, "lr": vl.cosine(5e-3, 6)}
+
+
+def images(n: int = 50) -> torch.Tensor:
+    return torch.rand(n, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+
+
+def model() -> vl.MHVAE:
+    torch.manual_seed(0)
+    return vl.MHVAE.mlp((1, 4, 4), latents=(3, 2), hidden=((8,), (5,)))
+
+
+def columns(history: vl.History) -> dict[str, list]:
+    return {name: getattr(history, name) for name in ("train", "valid", "lr", "beta", "seconds")}
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    pairs = zip(a.state_dict().items(), b.state_dict().items(), strict=True)
+    return all(i == j and torch.equal(x, y) for (i, x), (j, y) in pairs)
+
+
+def test_a_full_disk_during_training_keeps_the_checkpoint_and_the_model(tmp_path, monkeypatch):
+    trained, calls = model(), []
+    real = checkpoint.write
+
+    def write(path, *rest):
+        calls.append(path.name)
+        if calls.count("last.safetensors") == 3:
+            raise OSError(28, "No space left on device")
+        real(path, *rest)
+
+    monkeypatch.setattr(checkpoint, "write", write)
+    with pytest.raises(OSError, match="No space left"):
+        vl.fit(trained, images(), epochs=6, run=vl.Run(tmp_path), **QUICK)
+    monkeypatch.undo()
+    assert torch.isfinite(vl.elbo(trained(torch.bernoulli(images())))).all()
+    history = vl.fit(trained, images(), epochs=6, run=vl.Run(tmp_path, resume=True), **QUICK)
+    assert len(history.train) == 6
+
+
+READ_ONLY = """
+import os, sys
+sys.path.insert(0, {tests!r})
+import vaelib as vl
+from test_training_run import QUICK, images, model
+trained, epochs = model(), []
+def lr(epoch):
+    if epoch == 2.0:  # after two epochs the folder can no longer be written to
+        os.chmod({folder!r}, 0o555)
+        if os.geteuid() == 0:
+            os.seteuid(65534)  # the superuser could still write
+    return QUICK["lr"](epoch)
+try:
+    vl.fit(trained, images(), epochs=6, run=vl.Run({folder!r}), **(QUICK | {{"lr": lr}}))
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
+def test_a_folder_that_becomes_read_only_keeps_the_epochs_before(tmp_path):
+    folder = tmp_path / "run"
+    code = READ_ONLY.format(tests=str(Path(__file__).parent), folder=str(folder))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "PermissionError", done.stderr
+    folder.chmod(0o755)
+    _, info = checkpoint.read(folder / "last.safetensors")
+    assert len(info["history"]) == 2
+    history = vl.fit(resumed := model(), images(), epochs=6, run=vl.Run(folder, resume=True), **QUICK)
+    vl.fit(whole := model(), images(), epochs=6, **QUICK)
+    assert len(history.train) == 6
+    assert same(resumed, whole)
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_before_training(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    seen = []
+    trained = model()
+    trained.register_forward_hook(lambda *args: seen.append(args))
+    with pytest.raises(OSError):  # noqa: PT011 - NotADirectoryError or FileExistsError, by operating system
+        vl.fit(trained, images(), epochs=1, run=vl.Run(tmp_path / "file" / "run"), **QUICK)
+    assert not seen
+
+
+# --- Trainings that stop and go on ------------------------------------------------------------------------------------
+
+
+def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(tmp_path):
+    whole = model()
+    history = vl.fit(whole, images(), images(20), epochs=6, beta=vl.warmup(4), run=vl.Run(tmp_path / "whole"), **QUICK)
+    options = QUICK | {"beta": vl.warmup(4), "run": vl.Run(tmp_path / "parts", resume=True)}
+    for epochs in (1, 4, 6):
+        again = vl.fit(model(), images(), images(20), epochs=epochs, **options)  # what counts is the folder
+    parts = vl.load_model(tmp_path / "parts" / "last.safetensors")
+    assert same(whole, parts)
+    assert same(
+        vl.load_model(tmp_path / "whole" / "best.safetensors"), vl.load_model(tmp_path / "parts" / "best.safetensors")
+    )
+    for name, values in columns(history).items():
+        assert name == "seconds" or values == columns(again)[name]
+    assert again.seconds == sorted(again.seconds)
+
+
+def test_a_compiled_training_is_resumed_bit_for_bit(tmp_path):
+    options = QUICK | {"compile": True, "run": vl.Run(tmp_path, resume=True)}
+    vl.fit(model(), images(48), epochs=2, **options)
+    vl.fit(resumed := model(), images(48), epochs=4, **options)
+    vl.fit(whole := model(), images(48), epochs=4, **QUICK, compile=True)
+    assert same(resumed, whole)
+
+
+def test_without_a_folder_the_result_is_the_same(tmp_path):
+    a, b = model(), model()
+    vl.fit(a, images(), epochs=2, run=vl.Run(tmp_path), **QUICK)
+    vl.fit(b, images(), epochs=2, **QUICK)
+    assert same(a, b)
+
+
+def test_best_is_the_model_of_the_highest_validation_elbo(tmp_path):
+    history = vl.fit(model(), images(), images(20), epochs=4, run=vl.Run(tmp_path), **QUICK)
+    metrics = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in metrics] == [1, 2, 3, 4]
+    assert [line["valid"]["elbo"] for line in metrics] == [summary.elbo for summary in history.valid]
+    best = vl.load_model(tmp_path / "best.safetensors")
+    vl.fit(again := model(), images(), images(20), epochs=4, **QUICK)
+    at = max(range(4), key=lambda epoch: history.valid[epoch].elbo)
+    assert same(best, again) is (at == 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"resume": False}, "pass resume=True to continue it"),
+        ({"seed": 1}, "'seed': 0"),
+        ({"batch_size": 8}, "'batch_size': 16"),
+        ({"samples": 2}, "'samples': 1"),
+    ],
+)
+def test_another_training_is_not_continued(change, says, tmp_path):
+    vl.fit(model(), images(), epochs=1, run=vl.Run(tmp_path), **QUICK)
+    with pytest.raises(ValueError, match=says):
+        vl.fit(model(), images(), epochs=2, run=vl.Run(tmp_path), **(QUICK | {"resume": True} | change))
+
+
+def test_the_training_of_another_model_is_not_continued(tmp_path):
+    vl.fit(model(), images(), epochs=1, run=vl.Run(tmp_path), **QUICK)
+    with pytest.raises(ValueError, match="a training of another model"):
+        vl.fit(vl.VAE.mlp((1, 4, 4), 3, (8,)), images(), epochs=2, run=vl.Run(tmp_path, resume=True), **QUICK)
+    vl.save(model(), tmp_path / "last.safetensors")
+    with pytest.raises(ValueError, match="holds a model, not a training"):
+        vl.fit(model(), images(), epochs=2, run=vl.Run(tmp_path, resume=True), **QUICK)
+
+
+def test_a_training_with_other_weights_frozen_is_not_continued(tmp_path):
+    vl.fit(model(), images(), epochs=1, run=vl.Run(tmp_path), **QUICK)
+    frozen = model()
+    frozen.encoders.requires_grad_(False)
+    before = [weight.clone() for weight in frozen.parameters()]
+    with pytest.raises(ValueError, match="of other weights: expected the same ones to be frozen"):
+        vl.fit(frozen, images(), epochs=2, run=vl.Run(tmp_path, resume=True), **QUICK)
+    assert all(torch.equal(a, b) for a, b in zip(before, frozen.parameters(), strict=True))
+
+
+def test_two_trainings_do_not_write_to_one_folder(tmp_path):
+    with runs.locked(tmp_path), pytest.raises(ValueError, match="another training is writing to"):
+        vl.fit(model(), images(), epochs=1, run=vl.Run(tmp_path), **QUICK)
+    vl.fit(model(), images(), epochs=1, run=vl.Run(tmp_path), **QUICK)
+
+
+def test_ctrl_c_gives_back_a_usable_model_and_the_history_of_whole_epochs(tmp_path, capsys):
+    trained, calls = model(), []
+
+    def interrupt(*args):
+        calls.append(1)
+        if len(calls) == 10:  # four steps an epoch: in the third
+            raise KeyboardInterrupt
+
+    handle = trained.register_forward_hook(interrupt)
+    history = vl.fit(trained, images(), images(20), epochs=6, run=vl.Run(tmp_path), **QUICK)
+    handle.remove()
+    assert history.interrupted
+    assert {len(values) for values in columns(history).values()} == {len(history.train)} == {1}
+    assert "Stopped in epoch 2: 1 whole epochs" in capsys.readouterr().err
+    assert not trained.training
+    assert torch.isfinite(vl.elbo(trained(torch.bernoulli(images())))).all()
+    vl.fit(whole := model(), images(), images(20), epochs=3, **QUICK)
+    vl.fit(trained, images(), images(20), epochs=3, run=vl.Run(tmp_path, resume=True), **QUICK)
+    assert same(whole, trained)  # what the interrupted epoch did is forgotten
+
+
+def test_after_divergence_the_model_has_its_last_good_weights():
+    trained = model()
+    poison = []
+
+    def nan(module, args, output):
+        poison.append(1)
+        return output._replace(log_px=output.log_px * float("nan")) if len(poison) == 7 else None
+
+    handle = trained.register_forward_hook(nan)
+    with pytest.raises(FloatingPointError, match=r"epoch 2, step 3 of 4: the loss is nan; .* lower lr"):
+        vl.fit(trained, images(), epochs=3, **QUICK)
+    handle.remove()
+    vl.fit(good := model(), images(), epochs=1, **QUICK)
+    assert same(trained, good)
+
+
+CHILD = """
+import sys, torch, vaelib as vl
+sys.path.insert(0, {tests!r})
+from test_training_run import QUICK, images, model
+vl.fit(model(), images(), images(20), epochs=400, run=vl.Run({folder!r}, resume=True), **QUICK)
+"""
+
+
+def test_nothing_is_lost_to_kill_9_at_random_moments(tmp_path):
+    """50 kills, each some milliseconds after the folder changed; then the run is brought to its end and compared.
+
+    One process is killed, its successor goes on, until all are used up: whatever the moment, `last` is whole.
+    """
+    folder = tmp_path / "run"
+    code = CHILD.format(tests=str(Path(__file__).parent), folder=str(folder))
+    random = torch.Generator().manual_seed(0)
+    epochs = []
+    for _ in range(KILLS):
+        child = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"OMP_NUM_THREADS": "1"})
+        seen = (folder / "last.safetensors").stat().st_mtime_ns if epochs else 0
+        while child.poll() is None:
+            if (folder / "last.safetensors").exists() and (folder / "last.safetensors").stat().st_mtime_ns != seen:
+                break
+            time.sleep(0.002)
+        time.sleep(0.05 * torch.rand((), generator=random).item())
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        _, info = checkpoint.read(folder / "last.safetensors")
+        epochs.append(len(info["history"]))
+        vl.load_model(folder / "best.safetensors")
+    assert epochs == sorted(epochs)
+    assert 2 <= epochs[-1] < 400
+    vl.fit(resumed := model(), images(), images(20), epochs=epochs[-1] + 1, run=vl.Run(folder, resume=True), **QUICK)
+    vl.fit(whole := model(), images(), images(20), epochs=epochs[-1] + 1, **QUICK)
+    assert same(resumed, whole)
+
+
+KILLS = int(os.environ.get("VAELIB_KILLS", "3"))  # each takes the time of a start; CONTRIBUTING.md says when to use 50

@@ -1,0 +1,72 @@
+"""What can be said of a training before it begins: whether its arguments can be meant, and what it is."""
+
+import functools
+import hashlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import processes
+from ..arguments import is_number
+from ..bounds import Terms
+from ..data.inputs import Streamed
+from ..hierarchy import Hierarchy
+
+CHECKED = 1000  # examples at a time, so that looking at the data takes no memory to speak of
+
+
+def arguments(model: Any, transform: Any, compile: Any, clip: Any) -> None:
+    """Raises ValueError, saying what was expected, where one of them cannot be meant."""
+    if not isinstance(model, Hierarchy):
+        raise ValueError(f"model is {type(model).__name__}: expected a VAE, MHVAE, HVAE or another vaelib.Hierarchy")
+    if transform is not None and not callable(transform):
+        raise ValueError(f"transform is {transform!r}: expected a function of a batch, such as vaelib.binarise")
+    if compile != "auto" and not isinstance(compile, bool):
+        raise ValueError(f'compile is {compile!r}: expected "auto", True or False')
+    if clip is not None and not is_number(clip, above=0):
+        raise ValueError(f"clip is {clip!r}: expected the largest norm that a gradient may have, a positive number")
+    if not torch.is_grad_enabled():
+        raise ValueError("training under torch.no_grad: expected gradients to be switched on")
+
+
+def trial(objective: Any, levels: int, samples: int) -> None:
+    """Tried on terms of two examples, before any time is spent."""
+    log_px, log_pz = torch.zeros(samples, 2), torch.zeros(levels, samples, 2)
+    try:
+        value = objective(Terms(log_px, log_pz, log_pz, log_pz, ()), 1.0)
+    except Exception as error:
+        what = f"objective is {objective!r}: expected a function of terms and beta; on a trial it said {error}"
+        raise ValueError(what) from error
+    if not isinstance(value, Tensor) or value.shape != (2,):
+        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+        raise ValueError(f"objective gave {got} for a batch of two: expected one number per example, (2,)")
+
+
+def normalisation(model: nn.Module, examples: int, batch_size: int) -> None:
+    """Batch normalisation in training needs two examples in each process's part of each batch."""
+    smallest = min(batch_size, examples % batch_size or batch_size, examples) // processes.world()
+    if smallest < 2 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
+        raise ValueError(
+            f"{examples} examples in batches of {batch_size} leave one of {smallest} for a process: expected two or more "
+            "to normalise by; choose another batch_size"
+        )
+
+
+def digest(data: "Tensor | Streamed | None") -> str | None:
+    """A fingerprint of the data, by which a training that is continued knows its own."""
+    if not isinstance(data, Tensor):
+        return None if data is None else "streamed"
+    sha = hashlib.sha256(f"{tuple(data.shape)} {data.dtype}".encode())
+    for some in data.split(CHECKED):
+        sha.update(some.cpu().contiguous().view(torch.uint8).numpy().data)
+    return sha.hexdigest()
+
+
+def named(function: Any) -> str | None:
+    """A function by name, with what is bound to it."""
+    if isinstance(function, functools.partial):
+        return (
+            f"{named(function.func)}({', '.join([*map(repr, function.args), *map(repr, function.keywords.items())])})"
+        )
+    return None if function is None else getattr(function, "__qualname__", type(function).__qualname__)

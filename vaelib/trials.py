@@ -1,0 +1,87 @@
+"""A module tried once, where a model is built, so that what does not fit is said in words, then and there.
+
+>>> as_expected("the prior", torch.distributions.Normal(torch.zeros(2), 1.0))
+Traceback (most recent call last):
+ValueError: the prior returned a distribution of batch shape (2,) and event shape (): expected batch shape (), event \
+shape (2,); wrap it in Independent(..., 1)
+"""
+
+import functools
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.nn.parameter import is_lazy
+
+from .randomness import RandomStream
+
+
+@contextmanager
+def in_evaluation(module: nn.Module) -> Generator[None]:
+    """Within this block the module is in evaluation mode; after it each part has the mode that it had."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where the module's weights lie, or its buffers where it has none."""
+    return next((tensor.device for tensor in (*module.parameters(), *module.buffers())), torch.device("cpu"))
+
+
+def dtype_of(module: nn.Module) -> torch.dtype | None:
+    """The dtype of the module's weights, or of its buffers where it has none; None without either."""
+    first = next((weight.dtype for weight in module.parameters()), None)
+    buffers = [buffer.dtype for buffer in module.buffers() if buffer.is_floating_point()]
+    return first or (functools.reduce(torch.promote_types, buffers) if buffers else None)
+
+
+def returned(name: str, module: nn.Module, *given: Tensor) -> Any:
+    """What a module returns, tried once, in evaluation mode, for made-up examples.
+
+    The caller's random numbers are left as they were, unless lazy layers need them to draw their weights.
+    """
+    lazy = any(is_lazy(weight) for weight in module.parameters())
+    try:
+        with torch.no_grad(), in_evaluation(module), nullcontext() if lazy else RandomStream(0, device_of(module)):
+            return module(*given)
+    except Exception as error:
+        on = "".join(f" on made-up input of shape {tuple(x.shape)}" for x in given)
+        raise ValueError(
+            f"{name} was tried{on}: expected a distribution, got {type(error).__name__}: {error}"
+        ) from error
+
+
+def tried(
+    name: str, module: nn.Module, *given: Tensor, batch: tuple[int, ...] = (), event: tuple[int, ...] | None = None
+) -> Distribution:
+    """`returned`, which must be a distribution of this batch shape and, where it is known, this event shape."""
+    return as_expected(name, returned(name, module, *given), batch, event)
+
+
+def as_expected(name: str, got: Any, batch: tuple[int, ...] = (), event: tuple[int, ...] | None = None) -> Distribution:
+    """A distribution of this batch shape and, where it is known, this event shape, else a ValueError that says so."""
+    if not isinstance(got, Distribution):
+        raise ValueError(
+            f"{name} returned a {type(got).__name__}: expected a distribution; vl.Gaussian(inputs, event, net=module) "
+            "makes one of a plain network"
+        )
+    whole = tuple(got.batch_shape + got.event_shape)
+    if event is None and whole[: len(batch)] == batch:
+        event = whole[len(batch) :] or None
+    if event is None or (tuple(got.batch_shape), tuple(got.event_shape)) != (batch, event):
+        missing = 0 if event is None or whole != batch + event else len(event) - len(got.event_shape)
+        raise ValueError(
+            f"{name} returned a distribution of batch shape {tuple(got.batch_shape)} and event shape "
+            f"{tuple(got.event_shape)}: expected batch shape {batch}, event shape "
+            f"{'of one axis or more' if event is None else event}"
+            + (f"; wrap it in Independent(..., {missing})" if missing > 0 else "")
+        )
+    return got
