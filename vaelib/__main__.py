@@ -27,6 +27,7 @@ from vaelib.training.device import device_named
 
 
 def location(text: str) -> Path:
+    """A path, in which ~ is the user's home."""
     return Path(text).expanduser()
 
 

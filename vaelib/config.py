@@ -148,7 +148,7 @@ class Config:
         if self.data in BUNDLED:
             data, digest = load(self.data), None
         elif Path(self.data).exists():
-            data, digest = split(load_file(self.data), self)
+            data, digest = split(load_file(self.data).float(), self)
         else:
             raise ValueError(f"there is no {self.data}: expected {', '.join(BUNDLED)}, or a file or folder of your own")
         event = list(data.train.images.shape[1:])
