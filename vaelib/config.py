@@ -23,7 +23,7 @@ from .data import Dataset, Split, binarise, load, load_file
 from .hierarchy import Hierarchy
 from .models import HVAE, LIKELIHOODS, MHVAE, VAE
 from .priors import MixturePrior, VampPrior
-from .training.loop import PRECISIONS
+from .training.device import PRECISIONS
 
 BUNDLED = ("mnist", "binarized_mnist", "omniglot", "cave")
 SIZES = {"vae": ([50], [[200, 200]])} | dict.fromkeys(("mhvae", "hvae"), ([100, 50], [[200, 200], [100, 100]]))

@@ -235,8 +235,8 @@ class Training:
             bad.append("validation ELBO")
         if bad:
             raise FloatingPointError(
-                f"training diverged in epoch {len(self.history) + 1}: the {bad[0]} are not finite at its end; the model "
-                "has its weights from before this epoch; lower lr, clip the gradients, or look for outliers in the data"
+                f"training diverged in epoch {len(self.history) + 1}: {bad[0]} not finite at its end; the model has "
+                "its weights from before this epoch; lower lr, clip the gradients, or look for outliers in the data"
             )
 
     def _same(self) -> dict[str, Any]:
