@@ -41,6 +41,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..arguments import integers
+
 KINDS = ("sphere", "cylinder", "cone", "cube", "pyramid")
 
 # The prior p(z): the kind is uniform over KINDS, every other latent is uniform in its range, all are independent. The
@@ -71,13 +73,19 @@ _RAYS = torch.tensor([(i, (8 * i + 6) % 13 - 6) for i in range(-6, 7)], dtype=to
 
 
 def sample(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """n draws from the prior p(z) and their shadows: images (n, 1, 28, 28) in [0, 1], latents (n, 10), both float32.
+    """n draws from the prior p(z), and their shadows. About 5,000 a second on one core.
 
-    The columns of latents are `LATENTS`; the same n and seed give the same images. About 5,000 a second on one core.
-    Raises ValueError if n < 1.
+    Args:
+        n: how many.
+        seed: of the draws; the same n and seed give the same images.
+
+    Returns:
+        images (n, 1, 28, 28) in [0, 1] and latents (n, 10), whose columns are `LATENTS`; both float32.
+
+    Raises:
+        ValueError: n < 1 or seed < 0, or one is no integer.
     """
-    if n < 1:
-        raise ValueError(f"cave.sample of n={n} images: expected at least 1")
+    (n,), (seed,) = integers(n=n), integers(0, seed=seed)
     uniform = torch.rand(n, len(LATENTS), generator=torch.Generator().manual_seed(seed))
     low, high = torch.tensor([(0.0, len(KINDS)), *RANGES.values()]).T
     latents = low + (high - low) * uniform
@@ -100,6 +108,9 @@ def place(
 ) -> Tensor:
     """One row of latents (10,), in metres and radians; upright in the middle of the cave unless told otherwise.
 
+    Raises:
+        ValueError: `kind` is none of `KINDS`.
+
     >>> render(torch.stack([place("cone"), place("cylinder", pitch=math.pi / 2)])).shape
     torch.Size([2, 1, 28, 28])
     """
@@ -110,11 +121,17 @@ def place(
 
 @torch.no_grad()
 def render(latents: Tensor) -> Tensor:
-    """The shadows of latents (N, 10), columns `LATENTS`: images (N, 1, 28, 28) float32 in [0, 1], top row first.
+    """The shadows that latents cast.
 
-    Latents outside `RANGES` are fine. Raises ValueError for another shape, a value that is not finite, a kind that is
-    no index into `KINDS`, a size that is not positive, and a solid whose bounding ball reaches the fire's plane or the
-    wall.
+    Args:
+        latents: (N, 10), columns `LATENTS`. Values outside `RANGES` are fine.
+
+    Returns:
+        Images (N, 1, 28, 28), float32 in [0, 1], top row first.
+
+    Raises:
+        ValueError: another shape, a value that is not finite, a kind that is no index into `KINDS`, a size that is not
+            positive, or a solid whose bounding ball reaches the fire's plane or the wall.
     """
     kind, fire, centre, size, rotation = _unpack(latents)
     images = torch.empty(len(latents), 1, PIXELS, PIXELS)
@@ -243,8 +260,11 @@ def _meets_square(o: Triple, u: Triple, h: Tensor, k: Tensor) -> Tensor:
 class Scene(NamedTuple):
     """What there is to draw, in the world's coordinates (x, y, depth).
 
-    fire: (3,). surface: (A, B, 3), a mesh over the solid. rim: (360, 3), for each degree around the shadow the point of
-    the solid that the light grazes there. shadow: (360, 3), where that light meets the wall: the shadow's outline.
+    Args:
+        fire: (3,).
+        surface: (A, B, 3), a mesh over the solid.
+        rim: (360, 3), for each degree around the shadow the point of the solid that the light grazes there.
+        shadow: (360, 3), where that light meets the wall: the shadow's outline.
     """
 
     fire: Tensor
@@ -254,9 +274,13 @@ class Scene(NamedTuple):
 
 
 def scene(latents: Tensor) -> Scene:
-    """The fire, the solid and the outline of its shadow for one row of latents (10,), to draw the cave in space.
+    """The fire, the solid and the outline of its shadow, to draw the cave in space.
 
-    Raises ValueError as `render` does.
+    Args:
+        latents: (10,), one row.
+
+    Raises:
+        ValueError: as `render` does, and for more than one row.
     """
     if latents.ndim != 1:
         raise ValueError(f"latents have shape {tuple(latents.shape)}: expected one row, ({len(LATENTS)},)")

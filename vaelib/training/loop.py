@@ -25,7 +25,7 @@ from .. import processes
 from ..arguments import integers, is_number
 from ..bounds import Terms, elbo
 from ..data import SCALE, binarise, in_unit_interval
-from ..data.inputs import as_images
+from ..data.inputs import as_tensor
 from ..hierarchy import Hierarchy
 from . import fast as steps
 from .run import History, Run, Summary, locked
@@ -252,7 +252,7 @@ def _check_objective(objective: Any, levels: int, samples: int) -> None:
 
 def _enter(model: Hierarchy, data: Any, transform: Callable[[Tensor], Tensor] | None, name: str) -> Tensor:
     """The data as one tensor, checked once, here, so that the loop need not."""
-    x = as_images(data)
+    x = as_tensor(data, name=name)
     if transform in (binarise, torch.bernoulli) and len(x) and not in_unit_interval(x):
         low, high = (bound.item() for bound in x.aminmax())
         raise ValueError(f"{name} has values outside [0, 1] (min {low:.4g}, max {high:.4g}) or NaN: {SCALE}")
