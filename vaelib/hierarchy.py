@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -237,9 +238,10 @@ class Hierarchy(nn.Module, ABC):
         return self.decode([z[0] for z in self.encode(x)[level - 1 :]], level, temperature).mean
 
     def _check_shapes(self, x: Tensor, latents: Sequence[Tensor] | None = None) -> None:
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            kind = str(x.dtype) if isinstance(x, Tensor) else type(x).__name__
-            raise ValueError(f"x is {kind}: expected a floating-point tensor (divide 8-bit images by 255)")
+        if not isinstance(x, Tensor):
+            raise ValueError(f"x is {type(x).__name__}: expected a floating-point tensor; torch.as_tensor makes one")
+        if not x.is_floating_point():
+            raise ValueError(f"x is {x.dtype}: expected a floating-point tensor (divide 8-bit images by 255)")
         if x.ndim == 0 or x.shape[1:] != self.event:
             raise ValueError(
                 f"x has shape {tuple(x.shape)}: expected a batch of shape {self.event} per example, that is "
@@ -259,16 +261,15 @@ class Hierarchy(nn.Module, ABC):
         if not isinstance(level, Integral) or not 1 <= level <= self.levels:
             raise ValueError(f"level is {level!r}: expected 1 (next to the data) to {self.levels} (the top)")
 
-    def _temperatures(self, temperature: float | Sequence[float]) -> Sequence[float]:
+    def _temperatures(self, temperature: float | Sequence[float]) -> list[float]:
         """One for each level, z_1 first."""
-        several = isinstance(temperature, list | tuple)
-        values = temperature if several else [temperature] * self.levels
+        values: list[Any] = list(temperature) if isinstance(temperature, list | tuple) else [temperature] * self.levels
         if len(values) != self.levels or not all(is_number(value) and value >= 0 for value in values):
             raise ValueError(
                 f"temperature is {temperature!r}: expected a number from 0 on, or a list of one for each of the "
                 f"{self.levels} levels, z_1 first"
             )
-        return values
+        return [float(value) for value in values]
 
     def _learn_shapes(self) -> tuple[Tensor, list[Tensor], list[Distribution]]:
         """Tries the prior and the decoders from the top down, which says what `event`, `latents` and `support` are.
@@ -316,7 +317,8 @@ def _at(prior: Distribution, temperature: float) -> Distribution:
     if isinstance(prior, Normal):
         return Normal(prior.loc, temperature * prior.scale, validate_args=False)
     if isinstance(prior, MultivariateNormal):
-        return MultivariateNormal(prior.loc, scale_tril=temperature * prior.scale_tril, validate_args=False)
+        root: Tensor = prior.scale_tril  # ty: ignore[invalid-assignment] - torch's lazy property
+        return MultivariateNormal(prior.loc, scale_tril=temperature * root, validate_args=False)
     if isinstance(prior, MixtureSameFamily):
         components = _at(prior.component_distribution, temperature)
         return MixtureSameFamily(prior.mixture_distribution, components, validate_args=False)
@@ -342,7 +344,7 @@ def _weights_fixed(module: nn.Module) -> Generator[None]:
 def _support_of(likelihood: Distribution) -> constraints.Constraint | None:
     """Entry by entry; None where the distribution does not say, or it depends on the latents."""
     try:
-        support = likelihood.support
+        support: Any = likelihood.support
     except NotImplementedError:
         return None
     while hasattr(support, "base_constraint"):
