@@ -120,12 +120,10 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], info: Mapping[str, Any
             path, _, attribute = name.rpartition(".")
             module = model.get_submodule(path)
             held = getattr(module, attribute, None)
-            if not isinstance(held, Tensor):
-                setattr(module, attribute, tensor)
-            elif name in constants or 0 in held.stride():  # perhaps the user's own tensor, or one number expanded
-                setattr(module, attribute, tensor.to(held.device))
-            else:
+            if isinstance(held, Tensor) and name not in constants and 0 not in held.stride():
                 held.copy_(tensor)
+            else:  # what lies there may be the user's own tensor, or one number expanded to many
+                setattr(module, attribute, tensor.to(getattr(held, "device", "cpu"), copy=True))
 
 
 def describe(model: nn.Module) -> str:
