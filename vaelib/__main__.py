@@ -21,7 +21,7 @@ import torch
 
 import vaelib as vl
 from vaelib import processes
-from vaelib.config import COMPILE, OPTIMIZERS, Config, count, from_zero, positive, spelt
+from vaelib.config import COMPILE, OPTIMIZERS, Config, count, from_zero, not_negative, spelt
 from vaelib.training import saving
 from vaelib.training.device import device_named
 
@@ -62,7 +62,9 @@ def train(options: Namespace) -> int:
         if name in given and not used:
             raise ValueError(f"--{name.replace('_', '-')} has no effect with this prior and objective: leave it out")
     if epochs_done(options.out):
-        raise ValueError(f"{options.out} holds a training: vaelib resume {options.out}, or choose another --out")
+        raise ValueError(
+            f"{options.out} holds a training: continue it with vaelib resume {options.out}, or choose another --out"
+        )
     return fit(config, options.out, options, resume=False)
 
 
@@ -164,7 +166,6 @@ def reconstruct(options: Namespace) -> None:
 def write(axes: Any, path: Path) -> None:
     """The picture that was drawn."""
     axes.figure.savefig(path)
-    vl.plots.plt.close(axes.figure)
     print(f"written to {path}")
 
 
@@ -199,7 +200,12 @@ OPTIONS: dict[Callable[[Namespace], int | None], list[tuple[str, Any, str, Calla
     ],
     sample: [
         ("n", 64, "how many images", count),
-        ("temperature", 1.0, "factor on the spread of the latents, below 1 for images nearer to the typical", positive),
+        (
+            "temperature",
+            1.0,
+            "factor on the spread of the latents, below 1 for what is nearer to the typical",
+            not_negative,
+        ),
         ("level", None, "the one level that the temperature is for, 1 next to the data; all unless given", count),
         SEED,
         ("out", Path("samples.png"), "the picture to write: .png, .svg or .pdf", location),
@@ -262,6 +268,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message, code = f"this command needs {error.name}: pip install {error.name}", 1
     except (ValueError, OSError, FloatingPointError) as error:
         message, code = str(error), 1
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        message, code = "there is not enough memory for this: choose a smaller model, fewer samples or --batch-size", 1
     except KeyboardInterrupt:
         message, code = "stopped", 130
     print(f"vaelib: {message}", file=sys.stderr)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .bounds import cosine
-from .data import Dataset, Split, binarise, load, load_file
+from .data import Dataset, Split, binarise, in_unit_interval, load, load_file
 from .hierarchy import Hierarchy
 from .models import HVAE, LIKELIHOODS, MHVAE, VAE
 from .priors import MixturePrior, VampPrior
@@ -78,7 +78,7 @@ class Config:
     """Everything that decides how a training comes out; kept as `run.json` in its folder."""
 
     data: str = option("mnist", f"{', '.join(BUNDLED)}, or FILE.npy, FILE.npz, FILE.idx or a FOLDER of images")
-    model: str = option("mhvae", "how levels hang together", choices=tuple(SIZES))
+    model: str = option("mhvae", "the kind of model", choices=tuple(SIZES))
     latents: list[int] = option(None, "of each level, z_1 first [of a vae 50, else 100,50]", sizes)
     hidden: list[list[int]] = option(None, "layers, levels apart by / [of a vae 200,200, else 200,200/100,100]", layers)
     likelihood: str = option("bernoulli", "p(x | z)", choices=tuple(LIKELIHOODS))
@@ -107,10 +107,12 @@ class Config:
             self.data = str(Path(self.data).expanduser().absolute())
         latents, hidden = SIZES[self.model]
         self.latents, self.hidden = self.latents or latents, self.hidden or hidden
-        if self.model == "vae" and (len(self.latents), len(self.hidden)) != (1, 1):
+        levels = {len(self.latents), len(self.hidden)}
+        if len(levels) > 1 or (self.model == "vae" and levels != {1}):
             raise ValueError(
-                f"a vae has one level, not --latents {spelt(self.latents)} --hidden {spelt(self.hidden)}: "
-                "expected such as --latents 50 --hidden 200,200, or --model mhvae"
+                f"--model {self.model} --latents {spelt(self.latents)} --hidden {spelt(self.hidden)}: expected "
+                f"{'one level' if self.model == 'vae' else 'as many levels'} of each, "
+                f"such as --latents {spelt(latents)} --hidden {spelt(hidden)}"
             )
         if self.model == "hvae" and self.prior == "vamp":
             raise ValueError(
@@ -195,6 +197,11 @@ def split(x: Tensor, config: Config) -> tuple[Dataset, str]:
     """80 % to train, 10 % to validate and 10 % to test with, drawn from the seed; and the digest of all."""
     if len(x) < 10:
         raise ValueError(f"{config.data} has {len(x)} examples: expected 10 or more, to train, validate and test with")
+    if config.likelihood == "bernoulli" and not in_unit_interval(x):
+        raise ValueError(
+            f"{config.data} has values outside [0, 1]: a Bernoulli likelihood needs pixels in it; scale the data, or "
+            "choose another, such as --likelihood gaussian"
+        )
     digest = hashlib.sha256(f"{x.dtype} {tuple(x.shape)}".encode() + x.contiguous().numpy().tobytes()).hexdigest()
     x, tenth = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(config.seed))], len(x) // 10
     full, test = Split(x[:-tenth]), Split(x[-tenth:])
