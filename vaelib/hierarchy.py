@@ -106,16 +106,20 @@ class Hierarchy(nn.Module, ABC):
         log_qz = torch.stack([q.log_prob(z) for q, z in zip(posteriors, latents, strict=True)])  # (T, K, B)
         if path:
             return Terms(log_px, log_pz, log_qz, latents=tuple(latents))
-        try:
-            rates = [
-                kl_divergence(q, p).expand_as(log_px)
-                if self.closed_form(level)
-                else log_qz[level - 1] - log_pz[level - 1]
-                for level, (q, p) in enumerate(zip(posteriors, priors, strict=True), start=1)
-            ]
-        except NotImplementedError:  # no closed form for these families
-            return Terms(log_px, log_pz, log_qz)
+        rates = [
+            self.rate(level, q, p, log_qz[level - 1] - log_pz[level - 1])
+            for level, (q, p) in enumerate(zip(posteriors, priors, strict=True), start=1)
+        ]
         return Terms(log_px, log_pz, log_qz, torch.stack(rates))
+
+    def rate(self, level: int, posterior: Distribution, prior: Distribution, sampled: Tensor) -> Tensor:
+        """A level's rate, shaped like `sampled`, its log q - log p: a closed form where there is one, else that."""
+        if not self.closed_form(level):
+            return sampled
+        try:
+            return kl_divergence(posterior, prior).expand_as(sampled)
+        except NotImplementedError:  # not for these families, such as a mixture
+            return sampled
 
     def log_joint(self, x: Tensor, latents: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """log p(x | z) and log p(z), all levels together, each (K, B), at latents of your own.

@@ -102,14 +102,7 @@ class Fast:
                 program = self._recorded(inputs, _adam_as_it_is) if program is None else program
             except Exception as error:
                 _say(f"this step cannot be recorded ({_line(error)}); it is run as it stands")
-        if program is None:
-            return None
-
-        @torch.no_grad()
-        def replay(x: Tensor) -> tuple[Tensor, ...]:
-            return program(x, *inputs[1:])
-
-        return replay
+        return None if program is None else torch.no_grad()(lambda x: program(x, *inputs[1:]))
 
     def _recorded(self, inputs: list[Tensor], update: Callable[[torch.optim.Optimizer, Any, Any], None]) -> GraphModule:
         """The step as a program of tensor operations; gradients are left to be used where it cannot take them in."""
@@ -187,10 +180,10 @@ def _rehearsal(tensors: list[Tensor]) -> Generator[None]:
 
 def _foreign(model: nn.Module, objective: Callable[[Terms, Any], Tensor]) -> str:
     """The first part of another origin, by name, or of which a hook is one; else nothing."""
-    parts = [getattr(objective, "func", objective), *map(type, model.modules())]
+    parts: list[Any] = [getattr(objective, "func", objective), *map(type, model.modules())]
     for part in parts:
         if part.__module__.partition(".")[0] not in ("torch", "vaelib"):
-            return part.__qualname__
+            return getattr(part, "__qualname__", type(part).__qualname__)
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     hooked = [type(m).__name__ for m in model.modules() if any(getattr(m, name, None) for name in hooks)]
     return f"a hook of {hooked[0]}" if hooked else ""
