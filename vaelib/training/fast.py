@@ -60,7 +60,6 @@ class Fast:
         self.step, self.compiled = step, compiled
         self.layout: tuple[Any, ...] | None = None  # what a record takes for granted
         self.program: Callable[[Tensor], tuple[Tensor, ...]] | None = None
-        self.failed = False
         self.used: list[Tensor] = []  # the weights that get a gradient
         like = step.weights[0]
         self.beta = torch.zeros((), dtype=like.dtype, device=like.device)
@@ -69,12 +68,11 @@ class Fast:
         """As the plain step."""
         layout = (x.shape, x.stride(), x.dtype)
         if self.layout is None or layout != self.layout:  # the first step also makes the optimiser's state
-            self.layout = self.layout or layout
+            self.layout = layout if self.layout is None else self.layout
             return self.step(x, lr, beta)
-        if self.program is None and not self.failed:
-            self.program = self._made(x)
-            self.failed = self.program is None
-        if self.failed:
+        self.program = self._made(x) if self.program is None else self.program
+        if self.program is None:
+            self.layout = ()  # as no batch is laid out: all are run as they stand
             return self.step(x, lr, beta)
         self.beta.fill_(beta)
         set_lr(self.step.optimizer, lr)

@@ -31,6 +31,7 @@ from ..data import SCALE, binarise, in_unit_interval
 from ..data.inputs import Streamed, as_tensor, is_streamed
 from ..hierarchy import Hierarchy
 from ..randomness import RandomStream
+from ..trials import dtype_of
 from . import checks, saving
 from .device import available, device_named, placed, products, taken
 from .fast import faster
@@ -336,11 +337,11 @@ def _length(data: "Tensor | Streamed", batch_size: int) -> int | None:
 
 
 def _trained(model: Hierarchy) -> list[Tensor]:
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    weights: list[Tensor] = [weight for weight in model.parameters() if weight.requires_grad]
     if not weights:
         raise ValueError("every weight of the model is frozen: expected one or more with requires_grad=True")
     return weights
 
 
 def _dtype(model: Hierarchy) -> torch.dtype:
-    return next((weight.dtype for weight in model.parameters()), torch.get_default_dtype())
+    return dtype_of(model) or torch.get_default_dtype()
