@@ -87,13 +87,13 @@ MODELS = [
     ),
     (
         "a ladder with too few decoders",
-        lambda: vl.HVAE(ladder(), [vl.Bernoulli(5, EVENT)], vl.StandardNormal(2)),
-        "T >=",
+        lambda: vl.HVAE(ladder(), [vl.Bernoulli(2, EVENT)], vl.StandardNormal(2)),
+        "the encoder returned a list, and there are 1 decoders: expected a list of as many",
     ),
     (
         "a decoder of another latent size",
         lambda: vl.VAE(vl.Gaussian(16, 3), vl.Bernoulli(4, 16)),
-        "3 latents, but decoder",
+        "decoder 1 takes 4 numbers and would be given 3: expected the same",
     ),
     ("one pixel for convolutions", lambda: vl.VAE.conv((1, 1, 1)), "expected a height and width of at least 4"),
     ("a flat event for convolutions", lambda: vl.VAE.conv(784), "event is 784: expected the shape"),
@@ -104,13 +104,13 @@ MODELS = [
     ("fewer than no images", lambda: hierarchy().sample(-1), "n is -1: expected an integer of at least 1"),
     ("a level above the top", lambda: chain().reconstruct(x(), 3), r"level is 3: expected 1 \(next to the data\) to 2"),
     ("level 0", lambda: hierarchy().decode(torch.zeros(2, 2), level=0), "level is 0: expected 1"),
-    ("latents of another size", lambda: vae().decode(torch.zeros(2, 4)), r"takes 3 .* \(2, 4\): expected \(batch, 3\)"),
+    ("latents of another size", lambda: vae().decode(torch.zeros(2, 4)), r"\(2, 4\): expected z_1 .* \(batch, 3\)"),
     ("one latent without a batch", lambda: vae().decode(torch.zeros(3)), r"shape \(3,\): expected \(batch, 3\)"),
     ("one level of a hierarchy's two", lambda: hierarchy().decode(torch.zeros(2, 3)), "takes 5 numbers per example"),
     (
         "scoring latents of another size",
         lambda: vae().log_joint(x(), [torch.zeros(2, 6, 4)]),
-        "takes 3 numbers per exam",
+        r"z_1 has shape \(2, 6, 4\): expected its end to be 3",
     ),
 ]
 
@@ -169,16 +169,16 @@ BOUNDS = [
 EVALUATION = [
     ("nll of no samples", lambda: vl.nll(vae(), x(), samples=0), "samples is 0: expected an integer of at least 1"),
     ("nll of samples as a word", lambda: vl.nll(vae(), x(), samples="5"), "samples is '5': expected an integer"),
-    ("nll of bytes", lambda: vl.nll(vae(), x().byte(), 2), "dtype torch.uint8: expected floating-point .divide 8-bit"),
-    ("nll of no images", lambda: vl.nll(vae(), x(0), 2), "expected .batch, .event. with at least one example"),
-    ("nll of a number", lambda: vl.nll(vae(), 3, 2), "data of type int: expected a tensor, a numpy array"),
+    ("nll of bytes", lambda: vl.nll(vae(), x().byte(), 2), "x is uint8: expected floating-point numbers; divide 8-bit"),
+    ("nll of no images", lambda: vl.nll(vae(), x(0), 2), "x is empty: expected data with at least one example"),
+    ("nll of a number", lambda: vl.nll(vae(), 3, 2), "x is of type int: expected a tensor, an array"),
     ("an unknown data set", lambda: vl.load("cifar"), "no dataset called 'cifar': expected one of binarized_mnist"),
     ("a data set's number", lambda: vl.load(3), "no dataset called 3: expected one of binarized_mnist"),
     ("means of no samples", lambda: diagnostics.posterior_means(vae(), x(), samples=0), "samples is 0: expected"),
     (
         "active units of bytes",
         lambda: diagnostics.active_units(vae(), x().byte()),
-        "torch.uint8: expected floating-poi",
+        "x is uint8: expected floating-poi",
     ),
     ("rates of grey images", lambda: diagnostics.unit_rates(vae(), x() + 0.5), "needs binary data"),
     (
@@ -273,19 +273,19 @@ def with_one(value: float) -> torch.Tensor:
 
 
 def bad_data(likelihood: str):
-    yield "bytes", x().byte(), "torch.uint8: expected .*divide 8-bit images by 255"
-    yield "integers", x().long(), "torch.int64: expected"
-    yield "truth values", x().bool(), "torch.bool: expected"
-    yield "complex numbers", x().to(torch.complex64), "torch.complex64: expected"
+    yield "bytes", x().byte(), "uint8: expected .*divide 8-bit images by 255"
+    yield "integers", x().long(), "int64: expected"
+    yield "truth values", x().bool(), "bool: expected"
+    yield "complex numbers", x().to(torch.complex64), "complex64: expected"
     yield "NaN", with_one(math.nan), "NaN or infinite: remove or repair"
     yield "infinity", with_one(-math.inf), "NaN or infinite: remove or repair"
     yield "nothing", x(0), "with at least one example"
-    yield "one image alone", x()[0, 0, 0], r"x has shape \(4,\)|takes 16 numbers"
+    yield "one image alone", x()[0, 0, 0], r"x has shape \(4,\): expected a batch"
     yield "rows of pixels", x().flatten(1), r"x has shape \(6, 16\): expected a batch of shape \(1, 4, 4\)"
     yield "no channel", x()[:, 0], r"x has shape \(6, 4, 4\): expected a batch of shape \(1, 4, 4\)"
-    yield "a list", [0.0], "list: expected"
+    yield "a list", [0.0], "list: expected|of type float: expected"
     yield "none", None, "NoneType: expected"
-    yield "a word", "mnist", "str: expected"
+    yield "a word", "mnist", "str: expected|x is 'mnist': expected"
     if likelihood in OFF:
         value, says = OFF[likelihood]
         yield "off the support", with_one(value), says
@@ -366,7 +366,7 @@ FIT = [
     ({"transform": lambda data: None}, "x is NoneType: expected a floating-point tensor"),
     ({"transform": lambda data: data + 0.5}, "needs binary data"),
     ({"transform": lambda data: data.long()}, "torch.int64: expected"),
-    ({"transform": lambda data: data[:, :, :2]}, "takes 16 numbers per example"),
+    ({"transform": lambda data: data[:, :, :2]}, r"x has shape \(6, 1, 2, 4\): expected"),
     ({"transform": torch.bernoulli, "train": x() + 1.5}, r"train has values outside \[0, 1\] \(min 1.5, max 1.5\)"),
     ({"transform": torch.bernoulli, "valid": x() - 0.5}, r"valid has values outside \[0, 1\] \(min -0.5, max -0.5\)"),
     ({"transform": vl.binarise, "train": x() + 1.5}, r"train has values outside \[0, 1\] \(min 1.5, max 1.5\)"),
@@ -376,7 +376,7 @@ FIT = [
     ({"train": np.zeros((3, *EVENT), dtype=np.int64)}, "torch.int64: expected floating-point"),
     ({"train": [x()]}, "data of type list: expected"),
     ({"train": None}, "data of type NoneType: expected"),
-    ({"train": x() + 0.5}, r"outside \{0, 1\} .*pass transform=torch.bernoulli"),
+    ({"train": x() + 0.5}, r"outside \{0, 1\} .*pass transform=vl.binarise"),
     ({"train": x(0)}, "with at least one example"),
     ({"train": x()[:, 0]}, r"x has shape \(6, 4, 4\): expected a batch of shape"),
     ({"train": with_one(math.nan)}, "NaN or infinite: remove or repair"),
@@ -446,7 +446,6 @@ REFUSED = [
     pytest.param(lambda: vae("gaussian", mean=torch.zeros(EVENT)), id="a mean for a Gaussian"),
     pytest.param(lambda: vae()(x().double()), id="float64 data for a float32 model"),
     pytest.param(lambda: fit(train=np.zeros((3, *EVENT))), id="fit: a numpy array of float64"),
-    pytest.param(lambda: vl.nll(vae(), x().double(), 2), id="nll: float64 data for a float32 model"),
     pytest.param(lambda: hierarchy()(x()[:, :, :3]), id="a general hierarchy and images of another size"),
     pytest.param(lambda: fit(train=TensorDataset(x(0))), id="fit: a data set without items"),
     pytest.param(lambda: fit(train=np.array(["a"])), id="fit: an array of words"),
@@ -550,7 +549,7 @@ def test_these_bad_inputs_too_are_one_clear_error(make):
 
 def test_a_refusal_leaves_the_training_mode_alone():
     model = vae().train()
-    with pytest.raises(ValueError, match="takes 16 numbers"):
+    with pytest.raises(ValueError, match="x has shape"):
         model(x()[:, :, :3])
     assert model.training
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import vaelib as vl
+from vaelib.training import fast
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -116,18 +117,17 @@ def test_the_rehearsal_of_one_table_leaves_the_others_unmeasured_and_writes_noth
     assert "| all | not measured | not measured | not measured | not measured |" in shown  # speed
 
 
-def test_a_step_that_cannot_be_recorded_is_marked(monkeypatch, capsys):
+def test_a_step_that_cannot_be_compiled_is_marked(monkeypatch, capsys):
     def refuse(*_):
-        raise RuntimeError("no graphs today")
+        raise RuntimeError("no compiler today")
 
     monkeypatch.setattr(gpu, "WORKLOADS", {"W1": gpu.WORKLOADS["W1"]})
-    monkeypatch.setattr(gpu, "WAYS", {"plain": False, "recorded (auto)": "auto"})
-    monkeypatch.setattr(gpu.steps.Step, "_record", refuse)
+    monkeypatch.setattr(fast, "_compiled", refuse)
     rows = gpu.speeds(torch.rand(256, 1, 28, 28), 1, ("float32",))
     marks = {row[0]: [cell.endswith(" (fell back)") for cell in row[1:]] for row in rows}
-    assert marks.pop("fit, recorded (auto), float32") == [True, True]
+    assert marks.pop("fit, compiled, float32") == [True, True]
     assert not any(map(any, marks.values()))
-    assert "no graphs today" in capsys.readouterr().err
+    assert "no compiler today" in capsys.readouterr().err
 
 
 def test_the_loop_by_hand_trains_the_model_of_fit(images, monkeypatch):

@@ -1,10 +1,13 @@
+import copy
 import math
+import pickle
 from functools import partial
 
 import pytest
 import torch
 from torch import nn
 from torch.distributions import Independent, Normal
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import vaelib as vl
 from vaelib.exact import grid
@@ -207,3 +210,146 @@ def test_schedules_refuse_what_cannot_be_meant(bad):
         vl.cosine(1e-3, epochs=bad)
     with pytest.raises(ValueError, match="expected two positive numbers"):
         vl.cosine(bad, epochs=3)
+
+
+# Shapes of Terms
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda t: vl.Terms(t.log_px[0], t.log_pz, t.log_qz), r"log_px \(3,\), .*expected log_px \(K, B\)"),
+        (lambda t: vl.Terms(t.log_px, t.log_pz[0], t.log_qz[0]), r"log_pz \(5, 3\), .*the others \(T, K, B\)"),
+        (lambda t: vl.Terms(t.log_px[:, :1], t.log_pz, t.log_qz), r"log_px \(5, 1\), log_pz \(2, 5, 3\)"),
+        (lambda t: vl.Terms(t.log_px, t.log_pz[:, :, :1], t.log_qz), r"log_pz \(2, 5, 1\), log_qz \(2, 5, 3\)"),
+        (lambda t: vl.Terms(t.log_px, t.log_pz, t.log_qz[:1]), r"log_qz \(1, 5, 3\)"),
+        (lambda t: vl.Terms(t.log_px, t.log_pz, t.log_qz, t.log_px), r"kl \(5, 3\): expected"),
+        (lambda t: vl.Terms(t.log_px.sum(), t.log_pz, t.log_qz), r"log_px \(\)"),
+        (lambda t: vl.Terms(t.log_px[..., None], t.log_pz, t.log_qz), r"log_px \(5, 3, 1\)"),
+        (
+            lambda t: vl.Terms(t.log_px, t.log_pz, t.log_qz, latents=(t.log_px,)),
+            r"latent .* is \(5, 3\), .*\(K, B, L_t\)",
+        ),
+        (lambda t: vl.Terms(t.log_px, t.log_pz, t.log_qz, latents=(t.log_pz,)), r"latent .* is \(2, 5, 3\)"),
+        (lambda t: t._replace(log_px=t.log_px.T), r"log_px \(3, 5\), log_pz \(2, 5, 3\)"),
+        (lambda t: t._replace(kl=t.log_pz.mean(1)), r"kl \(2, 3\)"),
+    ],
+)
+def test_terms_of_other_shapes_are_one_clear_error_where_they_are_made(make, says):
+    with pytest.raises(ValueError, match=says):
+        make(terms())
+
+
+def test_terms_are_a_named_tuple_that_can_be_copied_and_unpacked():
+    t = terms()._replace(kl=torch.ones(2, 5, 3, dtype=torch.float64))
+    for other in (vl.Terms(*t), vl.Terms(**t._asdict()), pickle.loads(pickle.dumps(t)), copy.deepcopy(t)):
+        assert isinstance(other, vl.Terms)
+        assert all(torch.equal(a, b) for a, b in zip(other[:4], t[:4], strict=True))
+    log_px, *_, latents = t
+    assert log_px is t.log_px
+    assert latents is None
+
+
+# dreg is a pure function of the terms
+
+
+def by_hooks(terms: vl.Terms, beta: float = 1.0) -> torch.Tensor:
+    """The same gradient by hooks on the latents, which change them for whoever comes after."""
+    log_weights = terms.log_px + beta * (terms.log_pz - terms.log_qz).sum(0)
+    share = log_weights.detach().softmax(0)[..., None]
+    for z in terms.latents:
+        z.register_hook(lambda gradient: share * gradient)
+    return torch.logsumexp(log_weights, 0) - math.log(len(log_weights))
+
+
+MODELS = [
+    lambda: vl.VAE(Line(0.3, -0.2), Line(0.9, -0.3)).double(),
+    two_scalar_levels,
+    lambda: vl.HVAE.mlp(1, latents=(2, 1), hidden=((3,), (3,)), likelihood="gaussian").double(),
+]
+
+
+def drawn(model: vl.Hierarchy, samples: int = 3, path: bool = True) -> vl.Terms:
+    torch.manual_seed(0)
+    return model(torch.full((4, 1), 0.7, dtype=torch.float64), samples=samples, path=path)
+
+
+def gradients(model: vl.Hierarchy, value: torch.Tensor) -> list[torch.Tensor]:
+    return list(torch.autograd.grad(value.mean(), list(model.parameters()), retain_graph=True, materialize_grads=True))
+
+
+def close(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> bool:
+    return all(torch.allclose(a, b, atol=1e-13, rtol=1e-11) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("make", MODELS)
+@pytest.mark.parametrize("beta", [1.0, 0.3])
+@pytest.mark.parametrize("samples", [1, 2, 5])
+def test_dreg_has_the_gradient_that_hooks_on_the_latents_give(make, beta, samples):
+    torch.manual_seed(0)
+    model = make()
+    terms = drawn(model, samples)
+    value = vl.dreg(terms, beta)
+    ours, theirs = gradients(model, value), gradients(model, by_hooks(drawn(model, samples), beta))
+    assert close(ours, theirs)
+    assert torch.equal(value, vl.iwae(terms, beta))
+    # With two samples or more the factor v is felt; with one it is 1.
+    plain = gradients(model, vl.iwae(terms, beta))
+    assert close(ours, plain) == (samples == 1)
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_dreg_may_be_called_again_and_followed_by_another_bound(make):
+    torch.manual_seed(0)
+    model = make()
+    first, elbo = gradients(model, vl.dreg(drawn(model))), gradients(model, vl.elbo(drawn(model)))
+    terms = drawn(model)
+    vl.dreg(terms)
+    with torch.no_grad():
+        logged = vl.dreg(terms)
+    again = vl.dreg(terms)
+    assert torch.equal(logged, again)
+    assert close(gradients(model, again), first)
+    assert close(gradients(model, vl.elbo(terms)), elbo)
+    assert close(gradients(model, vl.iwae(terms)), gradients(model, vl.iwae(drawn(model))))
+    total = gradients(model, vl.dreg(terms) + vl.elbo(terms))
+    assert close(total, [a + b for a, b in zip(first, elbo, strict=True)])
+
+
+def test_dreg_without_gradients_is_the_value_of_iwae():
+    model = two_scalar_levels()
+    with torch.no_grad():
+        terms = drawn(model)
+        assert torch.equal(vl.dreg(terms), vl.iwae(terms))
+    frozen = drawn(two_scalar_levels().requires_grad_(False))
+    assert not vl.dreg(frozen).requires_grad
+
+
+def test_dreg_weighs_examples_as_the_loss_does():
+    """Each example's gradient is its own, whatever the others weigh."""
+    model = vl.VAE(Line(0.3, -0.2), Line(0.9, -0.3)).double()
+    weights = torch.tensor([1.0, 0.0, 2.0, 0.5], dtype=torch.float64)
+    whole = gradients(model, weights * vl.dreg(drawn(model)))
+    hooked = gradients(model, weights * by_hooks(drawn(model)))
+    assert close(whole, hooked)
+
+
+@pytest.mark.parametrize("family", [vl.MHVAE, vl.HVAE])
+def test_dreg_can_be_traced(family):
+    """As a training that is compiled does it, with its gradient."""
+    torch.manual_seed(0)
+    model = family.mlp(1, latents=(2, 1), hidden=((3,), (3,)), likelihood="gaussian").double()
+    weights = list(model.parameters())
+
+    def step(x):
+        with torch.enable_grad():
+            value = vl.dreg(model(x, 3, check=False, path=True))
+            return value.detach(), *torch.autograd.grad(value.mean(), weights, materialize_grads=True)
+
+    x = torch.full((4, 1), 0.7, dtype=torch.float64)
+    program = make_fx(step)(x)
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        want = step(x)
+        torch.manual_seed(seed)
+        assert all(torch.allclose(a, b, atol=1e-13) for a, b in zip(program(x), want, strict=True))

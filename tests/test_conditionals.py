@@ -1,15 +1,19 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
 
 import vaelib as vl
+from vaelib.conditionals import LIKELIHOODS
+from vaelib.exact import LinearGaussian
 
 
 def images(batch: int = 3) -> torch.Tensor:
+    """(batch, 16), as a model gives them to its encoder."""
     torch.manual_seed(1)
-    return torch.rand(batch, 1, 4, 4)
+    return torch.rand(batch, 16)
 
 
 @pytest.mark.parametrize("scale", [None, 0.3, "shared"])
@@ -27,7 +31,7 @@ def test_gaussian_log_prob_is_the_sum_over_dimensions(scale):
 
 def test_bernoulli_log_prob_is_the_sum_over_pixels():
     bernoulli = vl.Bernoulli(16, (1, 4, 4), hidden=()).double()
-    x = torch.bernoulli(images()).double()
+    x = torch.bernoulli(images()).double().view(-1, 1, 4, 4)
     p = bernoulli(images().double())
     want = stats.bernoulli(p.mean.detach()).logpmf(x).sum((1, 2, 3))
     assert torch.allclose(p.log_prob(x), torch.from_numpy(want), atol=1e-12)
@@ -40,10 +44,47 @@ def test_bernoulli_starts_from_the_mean_of_the_data():
     assert torch.allclose(bernoulli(torch.zeros(2, 3)).mean, mean.clamp(0.001, 0.999).expand(2, 1, 4, 4), atol=1e-6)
 
 
-def test_images_are_flattened_and_leading_axes_kept():
+def test_leading_axes_are_kept():
     gaussian = vl.Gaussian(16, 2)
     assert gaussian(images()).batch_shape == (3,)
     assert gaussian(torch.zeros(5, 3, 16)).batch_shape == (5, 3)
+    assert gaussian(torch.zeros(5, 1, 3, 16)).batch_shape == (5, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("conditional", "says"),
+    [
+        (lambda: vl.Gaussian((4, 4), 2, (3,), scale=0.3), "inputs=(4, 4), event=(2,), scale=0.3"),
+        (lambda: vl.Gaussian(16, 2, (3,), scale="shared"), "inputs=(16,), event=(2,), scale='shared'"),
+        (lambda: vl.DiscretisedLogistic(16, 2, (3,)), "inputs=(16,), event=(2,), scale=None"),
+        (lambda: vl.Bernoulli(16, (1, 2), (3,)), "inputs=(16,), event=(1, 2)"),
+        (lambda: vl.Categorical(16, 2, (3,), rank=5), "inputs=(16,), event=(2,)"),
+        (lambda: LinearGaussian(torch.zeros(2, 3), torch.zeros(2), torch.eye(2)), "inputs=(3,), event=(2,)"),
+    ],
+)
+def test_the_representation_says_what_the_parts_do_not(conditional, says):
+    """A saved model is compared by it."""
+    made = conditional()
+    assert made.extra_repr() == says
+    assert says in repr(made)
+    if isinstance(made, vl.Gaussian):
+        made.scale = 0.7
+        assert "scale=0.7" in repr(made)
+
+
+@pytest.mark.parametrize(("name", "kind"), sorted(LIKELIHOODS.items()))
+def test_the_class_knows_how_many_parameters_a_pixel_has_and_what_data_it_scores(name, kind):
+    made = kind(3, (2, 2), (4,))
+    assert made.parameters_per_entry == kind.parameters_per_entry == len(made.heads)
+    x = made(torch.zeros(1, 3)).sample()
+    assert kind.support.check(x).all()
+    assert not kind.support.check(x + 1.3).all() or name == "gaussian"
+
+
+def test_sizes_may_be_integers_of_numpy():
+    gaussian = vl.Gaussian(np.int64(16), (np.int32(2), 3), (4,))
+    assert (gaussian.inputs, gaussian.event) == (16, (2, 3))
+    assert all(type(size) is int for size in (gaussian.inputs, *gaussian.event))
 
 
 def test_fixed_scale_is_the_standard_deviation_not_the_variance():

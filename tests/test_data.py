@@ -238,7 +238,9 @@ def test_binarise_refuses_what_is_no_probability(bad):
 
 @pytest.mark.parametrize("name", ["minst", "", "MNIST", 3, None, Path("mnist")], ids=repr)
 def test_unknown_name_lists_the_known_ones(name):
-    with pytest.raises(ValueError, match=r"no dataset called .*: expected one of binarized_mnist, cave, mnist, omniglot$"):
+    with pytest.raises(
+        ValueError, match=r"no dataset called .*: expected one of binarized_mnist, cave, mnist, omniglot$"
+    ):
         data.load(name)
 
 
@@ -251,7 +253,9 @@ def test_load_of_a_model_says_what_reads_models(name):
 def test_load_of_a_file_says_what_reads_files(tmp_path):
     np.save(tmp_path / "digits.npy", np.zeros((2, 3)))
     for own in (tmp_path / "digits.npy", str(tmp_path)):
-        with pytest.raises(ValueError, match=r"expected one of .*; a file of your own is read by vaelib.data.load_file$"):
+        with pytest.raises(
+            ValueError, match=r"expected one of .*; a file of your own is read by vaelib.data.load_file$"
+        ):
             data.load(own)
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Independent, Normal
+from torch.distributions import Categorical, Independent, Laplace, MixtureSameFamily, Normal
 
 import vaelib as vl
 from vaelib.exact import LinearGaussianChain
@@ -249,3 +249,118 @@ def test_a_level_of_a_chain_whose_prior_moves_along_has_no_rate_and_is_not_calle
     first, second = vl.diagnostics.collapse_report(model, x, samples=200).splitlines()
     assert "1 of 1 units active: next to no rate: what moves with x, its prior knows" in first
     assert "1 of 1 units active: in use, every unit" in second
+
+
+# Priors without a closed form
+
+
+class Prior(nn.Module):
+    def __init__(self, made):
+        super().__init__()
+        self.made = made
+
+    def forward(self):
+        return self.made
+
+
+def bimodal() -> Independent:
+    """Two dimensions, each a mixture of N(-1, 1/2^2) and N(1, 1/2^2) of its own."""
+    means = torch.tensor([-1.0, 1.0]).expand(2, 2)
+    return Independent(MixtureSameFamily(Categorical(torch.ones(2, 2)), Normal(means, 0.5)), 1)
+
+
+@pytest.mark.parametrize("prior", [bimodal(), Independent(Laplace(torch.zeros(2), 1.0), 1)])
+def test_without_a_closed_form_unit_rates_are_sampled(prior):
+    model = vl.VAE(Half(), vl.Gaussian(2, 1, hidden=(), scale=1.0), prior=Prior(prior))
+    x = torch.randn(300, 1, generator=torch.Generator().manual_seed(0))
+    (rates,) = vl.diagnostics.unit_rates(model, x, samples=400)
+    z = torch.linspace(-9, 9, 4001)[:, None]
+    for unit, rate in enumerate(rates):
+        q = Normal(x[:, 0], 0.5) if unit == 0 else Normal(torch.zeros(300), 1.0)
+        log_p = prior.base_dist.log_prob(z.expand(-1, 2))[:, unit, None]
+        want = torch.trapezoid(q.log_prob(z).exp() * (q.log_prob(z) - log_p), z[:, 0], dim=0).mean()
+        assert abs(rate - want) < 0.02  # 120,000 draws of log-ratios with a spread near 1: 0.003 each
+    assert f"rate {rates.sum():.2f} nats" in vl.diagnostics.collapse_report(model, x, samples=400)
+
+
+@pytest.mark.parametrize(
+    "prior", [lambda encoder: vl.MixturePrior(3, 4), lambda encoder: vl.VampPrior(encoder, components=6)]
+)
+def test_a_prior_whose_dimensions_hang_together_has_a_report_and_no_unit_rates(prior):
+    torch.manual_seed(0)
+    encoder = vl.Gaussian(16, 3, (8,))
+    with torch.no_grad():
+        encoder.heads[0].weight.mul_(10)
+    model = vl.VAE(encoder, vl.Bernoulli(3, (1, 4, 4), (8,)), prior(encoder))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        rate = model(images(), samples=400).rates.mean().item()
+    report = vl.diagnostics.collapse_report(model, images(), samples=400)
+    # Means over 16,000 draws of a log-ratio with a spread of one or two nats, twice.
+    assert float(report.split()[2]) == pytest.approx(rate, abs=0.1)
+    assert "3 of 3 units active: in use, every unit" in report
+    with pytest.raises(ValueError, match="level 1 has correlated dimensions"):
+        vl.diagnostics.unit_rates(model, images())
+
+
+def shifted(x_scale: float, shift: float) -> vl.VAE:
+    """q(z | x) = N((x_scale x, shift), 1): the first unit follows x, the second has a rate of shift^2 / 2 nats."""
+
+    class Shifted(nn.Module):
+        def forward(self, x):
+            mean = torch.stack([x_scale * x[:, 0], torch.full_like(x[:, 0], shift)], 1)
+            return Independent(Normal(mean, torch.ones_like(mean)), 1)
+
+    return vl.VAE(Shifted(), vl.Gaussian(2, 1, hidden=(), scale=1.0), prior=vl.StandardNormal(2))
+
+
+@pytest.mark.parametrize(
+    ("shift", "says"),
+    [
+        (0.43, "rate 0.09 nats, 0 of 2 units active: collapsed"),
+        (0.46, "rate 0.11 nats, 0 of 2 units active: away from"),
+    ],
+)
+def test_a_level_is_called_collapsed_below_a_tenth_of_a_nat(shift, says):
+    x = torch.tensor([[-1.0], [1.0]]).repeat(5, 1)
+    assert says in vl.diagnostics.collapse_report(shifted(0.0, shift), x)
+
+
+@pytest.mark.parametrize(("x_scale", "active"), [(0.096, False), (0.104, True)])
+def test_a_unit_is_active_above_a_variance_of_one_hundredth(x_scale, active):
+    x = torch.tensor([[-1.0], [1.0]]).repeat(500, 1)  # its variance is 1000 / 999
+    assert vl.diagnostics.active_units(shifted(x_scale, 0.0), x)[0].tolist() == [active, False]
+
+
+@pytest.mark.parametrize(("size", "says"), [(10, "in use, 9 idle"), (11, "nearly collapsed: nine units in ten")])
+def test_a_level_is_called_nearly_collapsed_where_fewer_than_one_unit_in_ten_moves(size, says):
+    class One(nn.Module):
+        def forward(self, x):
+            mean = torch.cat([x, torch.zeros(len(x), size - 1)], 1)
+            return Independent(Normal(mean, torch.ones_like(mean)), 1)
+
+    model = vl.VAE(One(), vl.Gaussian(size, 1, hidden=(), scale=1.0), prior=vl.StandardNormal(size))
+    report = vl.diagnostics.collapse_report(model, torch.tensor([[-1.0], [1.0]]).repeat(5, 1))
+    assert f"1 of {size} units active: {says}" in report
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda: vl.diagnostics.unit_rates(CORRELATED, torch.zeros(4, 3).double()),
+        lambda: vl.diagnostics.posterior_means(HALF, torch.zeros(4, 1), samples=0),
+        lambda: vl.diagnostics.surgery(HALF, torch.full((4, 1), math.nan)),
+        lambda: vl.diagnostics.collapse_report(HALF, torch.zeros(1, 1)),
+    ],
+)
+def test_a_refusal_leaves_the_callers_random_numbers_where_they_were(refused):
+    torch.manual_seed(5)
+    want = torch.rand(3)
+    torch.manual_seed(5)
+    with pytest.raises(ValueError, match=r"expected|correlated|NaN") as caught:
+        refused()
+    assert torch.equal(torch.rand(3), want)
+    assert caught.tb is not None  # what the traceback holds on to does not hold the numbers
+
+
+CORRELATED, HALF = LinearGaussianChain.random([3, 2]).model(), half()

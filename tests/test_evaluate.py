@@ -1,7 +1,9 @@
 import math
 
+import numpy as np
 import pytest
 import torch
+import torch.utils.data
 
 import vaelib as vl
 from vaelib import evaluate
@@ -118,3 +120,53 @@ def test_a_likelihood_with_many_numbers_per_pixel_is_scored_in_smaller_chunks(mo
     monkeypatch.setattr(evaluate, "iwae", lambda terms: seen.append(terms.log_px.shape) or vl.iwae(terms))
     vl.nll(model, torch.zeros(5, 4), samples=3)
     assert seen == [(3, 2), (3, 2), (3, 1)]
+
+
+class Examples(torch.utils.data.Dataset):
+    def __init__(self, x):
+        self.x = x
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, index):
+        return self.x[index], 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        lambda x: x.numpy(),
+        lambda x: x.double(),
+        lambda x: x.double().numpy(),
+        lambda x: x.half().float().numpy().astype(">f8"),
+        Examples,
+        lambda x: torch.utils.data.DataLoader(Examples(x), batch_size=3),
+    ],
+)
+def test_evaluation_takes_data_as_users_have_them(data):
+    """Single precision is the model's, and these values are exact in half of it."""
+    torch.manual_seed(0)
+    model = vl.VAE.mlp(4, 2, (3,), "gaussian")
+    x = torch.randn(8, 4).half().float()
+    assert torch.equal(vl.nll(model, data(x), samples=3).per_example, vl.nll(model, x, samples=3).per_example)
+    assert torch.equal(vl.diagnostics.unit_rates(model, data(x))[0], vl.diagnostics.unit_rates(model, x)[0])
+    few = {"chains": 2, "steps": 3, "leapfrog": 1}
+    assert torch.equal(vl.sandwich.ais(model, data(x), **few), vl.sandwich.ais(model, x, **few))
+    assert vl.diagnostics.active_units(model, data(x))[0].shape == (2,)
+    assert vl.diagnostics.surgery(model, data(x), samples=5) == vl.diagnostics.surgery(model, x, samples=5)
+
+
+def test_examples_that_are_dicts_are_read_by_their_key():
+    model = vl.VAE.mlp(4, 2, (3,), "gaussian")
+    x = torch.randn(5, 4)
+    dicts = [{"signal": row, "label": 3} for row in x]
+    got = vl.nll(model, dicts, samples=3, key="signal")
+    assert torch.equal(got.per_example, vl.nll(model, x, samples=3).per_example)
+
+
+def test_integers_of_numpy_are_numbers_of_samples():
+    model, x = vl.VAE.mlp(4, 2, (3,), "gaussian"), torch.randn(5, 4)
+    assert vl.nll(model, x, samples=np.int64(3)).samples == 3
+    assert vl.diagnostics.posterior_means(model, x, samples=np.int32(2))[0].shape == (5, 2)
+    assert vl.sandwich.bdmc(model, n=np.int64(2), chains=2, steps=np.int64(3), leapfrog=1).lower.shape == (2,)

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -7,6 +8,7 @@ from torch import nn
 from torch.distributions import Independent, Laplace, Normal
 
 import vaelib as vl
+from vaelib.exact import GaussianPrior, LinearGaussian, LinearGaussianChain
 
 
 def binary(batch: int = 6) -> torch.Tensor:
@@ -58,7 +60,7 @@ def test_terms_written_out_by_hand_for_two_levels():
     torch.manual_seed(3)
     terms = model(x, samples=4)
     torch.manual_seed(3)
-    q1 = model.encoders[0](x)
+    q1 = model.encoders[0](x.flatten(1))
     z1 = q1.mean + q1.stddev * torch.randn(4, 6, 5, dtype=torch.float64)
     q2 = model.encoders[1](z1)
     z2 = q2.mean + q2.stddev * torch.randn(4, 6, 4, dtype=torch.float64)
@@ -81,8 +83,6 @@ def test_terms_written_out_by_hand_for_two_levels():
 def test_the_middle_rate_is_sampled_jointly_not_a_conditional_kl():
     """E13: against Luo 2022, eq. 45, whose value is lower by 0.9051 nats in this case."""
     number = lambda value: torch.full((1, 1), value, dtype=torch.float64)  # noqa: E731
-    from vaelib.exact import GaussianPrior, LinearGaussian, LinearGaussianChain
-
     zero = torch.zeros(1, dtype=torch.float64)
     p = [LinearGaussian(number(0.9), zero, number(0.49)), LinearGaussian(number(0.8), zero, number(0.25))]
     q = [LinearGaussian(number(a**0.5), zero, number(1 - a)) for a in (0.6, 0.5)]
@@ -205,7 +205,6 @@ def test_a_pair_without_a_closed_form_is_sampled():
             return Independent(torch.distributions.StudentT(torch.full((len(x), 3), 5.0)), 1)
 
     terms = vl.VAE(Student(), vl.Bernoulli(3, (1, 4, 4)), prior=vl.StandardNormal(3))(binary(), samples=3)
-    assert terms.kl is None
     assert terms.log_px.shape == (3, 6)
     assert torch.equal(terms.rates, terms.log_qz - terms.log_pz)
 
@@ -229,7 +228,7 @@ NAN = torch.full((2, 1, 4, 4), math.nan)
     ("bad", "says"),
     [
         (torch.zeros(2, 4, 4), r"x has shape \(2, 4, 4\): expected a batch of shape \(1, 4, 4\)"),
-        (torch.zeros(2, 1, 5, 5), "takes 16 numbers per example"),
+        (torch.zeros(2, 1, 5, 5), r"x has shape \(2, 1, 5, 5\): expected a batch of shape \(1, 4, 4\)"),
         (torch.zeros(16), "x has shape"),
         (torch.zeros(0, 1, 4, 4), "at least one example"),
         (NAN, "NaN or infinite"),
@@ -271,18 +270,21 @@ def test_support_of_another_likelihood_is_checked_too():
             "unknown likelihood 'poisson': choose one of bernoulli, categorical",
         ),
         (lambda: vl.VAE.mlp((1, 4, 4), latent=0), r"latents\[0\] is 0"),
-        (lambda: vl.VAE(vl.Gaussian(16, 3), vl.Bernoulli(4, 16)), "z_1 of 3 latents, but decoder 1 takes 4"),
+        (
+            lambda: vl.VAE(vl.Gaussian(16, 3), vl.Bernoulli(4, 16)),
+            "decoder 1 takes 4 numbers and would be given 3: expected the same",
+        ),
         (
             lambda: vl.MHVAE([vl.Gaussian(16, 3), vl.Gaussian(4, 2)], [vl.Bernoulli(3, 16), vl.Gaussian(2, 3)]),
-            "encoder 2 takes 4",
+            "encoder 2 takes 4 numbers and would be given 3: expected",
         ),
         (
             lambda: vl.MHVAE([vl.Gaussian(16, 3), vl.Gaussian(3, 2)], [vl.Bernoulli(3, 16), vl.Gaussian(2, 4)]),
-            "decoder 2 gives 4",
+            "decoder 1 takes 3 numbers and would be given 4: expected",
         ),
         (lambda: vl.VAE(lambda x: x, vl.Bernoulli(3, 16)), "is no torch module"),
         (lambda: vl.VAE(vl.Gaussian(16, 3), vl.Bernoulli(3, 16), prior=Normal(0, 1)), "is no torch module"),
-        (lambda: vl.VAE(Plain(), vl.Bernoulli(3, (1, 4, 4))), r"pass prior=StandardNormal\(size of z_T\)"),
+        (lambda: vl.VAE(Plain(), Plain()), r"prior=StandardNormal\(size of z_T\)"),
         (lambda: chain(2)(binary(), samples=0), "samples is 0"),
         (lambda: chain(2).sample(0), "n is 0"),
         (lambda: chain(2).decode(torch.zeros(1, 4), level=3), "level is 3"),
@@ -292,3 +294,162 @@ def test_support_of_another_likelihood_is_checked_too():
 def test_bad_arguments_are_one_clear_error(make, says):
     with pytest.raises(ValueError, match=says):
         make()
+
+
+@pytest.mark.parametrize("make", [vl.VAE.mlp, lambda e, z, h: vl.MHVAE.mlp(e, (z, 2), (h, h))])
+def test_sizes_may_be_integers_of_numpy(make):
+    model = make(np.prod((2, 3)), np.int64(4), (8,))
+    assert (model.event, model.latents[0]) == ((6,), 4)
+
+
+def test_without_a_prior_the_size_of_the_top_latent_is_the_encoders_or_the_decoders():
+    assert vl.VAE(Plain(), vl.Bernoulli(3, (1, 4, 4))).prior.event == (3,)
+    free = nn.Sequential(nn.Linear(3, 16))
+    free.forward = lambda z: Independent(Normal(free[0](z), 1.0), 1)
+    assert vl.VAE(vl.Gaussian(16, 3), free).prior.event == (3,)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda model, a: model.decode(a), r"latent is a ndarray: expected a tensor \(\.\.\., 5\)"),
+        (lambda model, a: model.decode([a]), r"latent is a list: expected a tensor .*torch.as_tensor"),
+        (lambda model, a: model.log_joint(binary(), a), "latents are a ndarray: expected a list of 2 tensors"),
+        (lambda model, a: model.log_joint(binary(), [a, a]), "latents are a list: expected a list of 2 tensors"),
+        (
+            lambda model, a: model.log_posterior(a, [torch.zeros(1, 6, 5), torch.zeros(1, 6, 4)]),
+            "x is ndarray: expected",
+        ),
+        (lambda model, a: model.log_joint(a, [torch.zeros(1, 6, 5), torch.zeros(1, 6, 4)]), "x is ndarray: expected"),
+        (lambda model, a: model(a), "x is ndarray: expected a floating-point tensor; torch.as_tensor makes one"),
+        (lambda model, a: model.posterior(a), "x is ndarray: expected"),
+        (lambda model, a: model.encode(a), "x is ndarray: expected"),
+        (lambda model, a: model.reconstruct(a), "x is ndarray: expected"),
+    ],
+)
+def test_arrays_are_refused_in_words_wherever_tensors_are_due(call, says):
+    with pytest.raises(ValueError, match=says):
+        call(chain(2), np.zeros((6, 5), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (
+            lambda model: model.decode([torch.zeros(1, 5), torch.zeros(1, 4)], level=2),
+            r"shape \(1, 5\), \(1, 4\): expected",
+        ),
+        (lambda model: model.decode(torch.zeros(1, 4), level=1), r"expected z_1 of shape \(batch, 5\)"),
+        (
+            lambda model: model.decode([torch.zeros(1, 4)] * 2, level=2),
+            r"expected z_2 of shape \(batch, 4\), or the list",
+        ),
+        (lambda model: model.decode([], level=2), r"latent has shape \(\): expected z_2"),
+        (lambda model: model.log_joint(binary()[:, 0], [torch.zeros(1, 6, 5), torch.zeros(1, 6, 4)]), "x has shape"),
+        (
+            lambda model: model.log_joint(binary(), [torch.zeros(1, 6, 4), torch.zeros(1, 6, 5)]),
+            "z_1 has shape .* be 5",
+        ),
+    ],
+)
+def test_latents_and_data_of_other_shapes_are_refused_where_they_would_broadcast(call, says):
+    with pytest.raises(ValueError, match=says):
+        call(chain(2))
+
+
+# Temperature
+
+
+class Wide(nn.Module):
+    """p(z_1 | z_2) = N(z_2, 2^2)."""
+
+    def forward(self, z):
+        return Independent(Normal(z, torch.full_like(z, 2.0)), 1)
+
+
+def gaussian_chain(prior: nn.Module | None = None) -> vl.MHVAE:
+    """z_2 ~ N(0, 1) unless given, z_1 | z_2 ~ N(z_2, 2^2), and the mean of x is z_1."""
+    decoder = vl.Gaussian(1, 1, (), scale=0.1)
+    with torch.no_grad():
+        decoder.heads[0].weight.fill_(1.0)
+        decoder.heads[0].bias.zero_()
+    return vl.MHVAE([vl.Gaussian(1, 1, ()), vl.Gaussian(1, 1, ())], [decoder, Wide()], prior)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "variance"), [(1.0, 5.0), (0.5, 1.25), ([0.5, 1.0], 2.0), ((1, 0), 4.0), ([0.0, 1], 1.0), (2, 20.0)]
+)
+def test_a_temperature_multiplies_the_standard_deviation_of_each_level(temperature, variance):
+    model = gaussian_chain()
+    torch.manual_seed(0)
+    means = model.sample(40_000, mean=True, temperature=temperature)
+    assert abs(means.var() - variance) < 5 * variance * (2 / 40_000) ** 0.5
+    drawn = model.sample(40_000, temperature=temperature)  # the noise of p(x | z) stays
+    assert abs(drawn.var() - variance - 0.01) < 5 * (variance + 0.01) * (2 / 40_000) ** 0.5
+    below = temperature if isinstance(temperature, int | float) else temperature[0]
+    want = (2 * below) ** 2
+    decoded = model.decode(torch.ones(40_000, 1), level=2, temperature=temperature).mean
+    assert abs(decoded.mean() - 1) <= 5 * (want / 40_000) ** 0.5
+    assert abs(decoded.var() - want) <= 5 * want * (2 / 40_000) ** 0.5
+    x = torch.zeros(40_000, 1)
+    torch.manual_seed(1)
+    spread = (model.reconstruct(x, 2, temperature) - model.encode(x)[1][0]).var()
+    assert spread >= want * 0.9
+    assert model.reconstruct(x[:3], temperature=temperature).shape == (3, 1)
+
+
+@pytest.mark.parametrize("family", [vl.MHVAE, vl.HVAE])
+def test_the_temperature_of_one_draws_what_is_drawn_without(family):
+    torch.manual_seed(0)
+    model = family.mlp(4, (3, 2), ((5,), (5,)), "gaussian")
+    draws = []
+    for options in ({}, {"temperature": 1.0}, {"temperature": (1, 1.0)}, {"temperature": 0.999999}):
+        torch.manual_seed(1)
+        draws.append(model.sample(5, **options))
+    assert torch.equal(draws[0], draws[1])
+    assert torch.equal(draws[0], draws[2])
+    assert torch.allclose(draws[0], draws[3], atol=1e-4)  # the same noise, 1e-6 shorter
+
+
+def test_the_components_of_a_mixture_are_drawn_at_a_temperature():
+    prior = vl.MixturePrior(1, components=2)
+    with torch.no_grad():
+        prior.means.copy_(torch.tensor([[-3.0], [3.0]]))
+    model = gaussian_chain(prior)
+    torch.manual_seed(0)
+    cold = model.sample(2000, mean=True, temperature=0.0)
+    assert set(cold.flatten().tolist()) == {-3.0, 3.0}  # each at the mean of its component
+    some = model.sample(40_000, mean=True, temperature=[0.0, 0.5])
+    assert abs((some.abs() - 3).var() - 0.25) < 0.01  # five standard errors of a variance of 1/4 are 0.009
+
+
+def test_a_correlated_prior_is_drawn_at_a_temperature():
+    covariance = torch.tensor([[2.0, 0.6], [0.6, 1.0]])
+    prior = GaussianPrior(torch.ones(2), covariance)
+    decoder = vl.Gaussian(2, 2, (), scale=0.1)
+    with torch.no_grad():
+        decoder.heads[0].weight.copy_(torch.eye(2))
+        decoder.heads[0].bias.zero_()
+    torch.manual_seed(0)
+    z = vl.VAE(vl.Gaussian(2, 2), decoder, prior).sample(40_000, mean=True, temperature=0.5)
+    assert torch.allclose(z.T.cov(), covariance / 4, atol=0.02)  # five standard errors of a variance of 1/2 are 0.018
+    assert torch.allclose(z.mean(0), torch.ones(2), atol=0.02)
+
+
+@pytest.mark.parametrize("temperature", [-0.1, math.nan, math.inf, "cold", None, True, [1.0], [1.0, -1.0], [1.0, "a"]])
+def test_a_temperature_that_cannot_be_meant_is_one_clear_error(temperature):
+    model = chain(2)
+    for draw in (
+        lambda: model.sample(2, temperature=temperature),
+        lambda: model.decode(torch.zeros(1, 4), level=2, temperature=temperature),
+        lambda: model.reconstruct(binary(), temperature=temperature),
+    ):
+        with pytest.raises(ValueError, match="expected a number from 0 on, or a list of one for each of the 2 levels"):
+            draw()
+
+
+def test_a_prior_that_has_no_temperature_says_so():
+    model = vl.VAE(Plain(), vl.Bernoulli(3, (1, 4, 4)), prior=LaplacePrior(3))
+    assert model.sample(2, temperature=1.0).shape == (2, 1, 4, 4)
+    with pytest.raises(ValueError, match="a prior Laplace: expected a Gaussian or a mixture of Gaussians"):
+        model.sample(2, temperature=0.5)

@@ -82,9 +82,10 @@ def test_colour_images_are_drawn_in_their_colours_with_gaps_of_paper():
     assert tiles[..., 3].sum() == 5 * 4 * 6  # the gaps and the sixth tile are transparent
 
 
-def test_colours_outside_of_zero_to_one_are_clipped():
+def test_colours_outside_of_zero_to_one_are_clipped_without_a_word(caplog):
     images = torch.tensor([-0.5, 0.25, 1.5]).view(1, 3, 1, 1)  # what a Gaussian likelihood draws
     assert drawn(plots.image_grid(images))[1, 1].tolist() == [0, 0.25, 1, 1]
+    assert not caplog.records  # matplotlib would log a warning for each picture
 
 
 def test_a_pixel_of_nan_is_left_blank():
@@ -154,6 +155,7 @@ WORDS = ["sphere", "cone", "cube"]
         (np.array([WORDS[i % 3] for i in range(20)]), ["cone", "cube", "sphere"]),
         (np.array([WORDS[i % 3] for i in range(20)], dtype=object), ["cone", "cube", "sphere"]),
         ([0.5, float("nan")] * 10, ["0.5", "nan"]),
+        ([None, "cube"] * 10, ["None", "cube"]),
     ],
 )
 def test_labels_of_every_kind_have_a_legend_and_their_points(labels, legend):
@@ -187,6 +189,12 @@ def test_many_real_labels_have_a_colour_scale(labels):
     assert [axes.get_ylabel() for axes in ax.figure.axes] == ["latent dimension 2", "label"]
 
 
+def test_many_integers_and_many_words_keep_their_legend():
+    for labels in (torch.arange(30), [f"w{i:02}" for i in range(30)]):
+        ax = plots.latent_scatter(torch.randn(30, 2), labels)
+        assert len(ax.get_legend().get_texts()) == 30
+
+
 def test_a_point_without_a_label_is_still_drawn():
     labels = torch.arange(30).float()
     labels[3] = torch.nan
@@ -194,6 +202,7 @@ def test_a_point_without_a_label_is_still_drawn():
     ax.figure.canvas.draw()
     (points,) = ax.collections
     assert points.get_clim() == (0, 29)
+    assert not np.ma.getmaskarray(points.get_offsets()).any()
     assert points.get_facecolor()[3, :3] == pytest.approx(to_rgba("lightgrey")[:3])
 
 

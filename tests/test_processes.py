@@ -68,14 +68,24 @@ step.Step.forward = lambda *args: calls.append(1) or forward(*args)
 # Batches of 19 and 18: the first process's parts are of 9 examples in both, of which a record must not take one for
 # the other.
 ALIKE = RECORDED + "options['batch_size'] = 19\n"
+# 36 and 1, validation data of 1: there the second process has no example of its own.
+EMPTY = "options['batch_size'] = 36\ndata = data.clone()\n"
 COMPILED = "options['compile'] = True\n"
 
 
-@pytest.mark.parametrize(
-    ("family", "extra"),
-    [("MHVAE", ""), ("HVAE", ""), ("MHVAE", RECORDED), ("MHVAE", ALIKE), ("MHVAE", COMPILED)],
-    ids=["MHVAE", "HVAE", "recorded", "parts of one size", "compiled"],
-)
+CASES = {
+    "MHVAE": ("MHVAE", ""),
+    "HVAE": ("HVAE", ""),
+    "recorded": ("MHVAE", RECORDED),
+    "parts of one size": ("MHVAE", ALIKE),
+    "empty parts": ("MHVAE", EMPTY),
+    "HVAE, empty parts": ("HVAE", EMPTY),
+    "compiled": ("MHVAE", COMPILED),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("family", "extra"), CASES.values(), ids=CASES.keys())
 def test_two_processes_give_what_one_gives(family, extra, tmp_path):
     code = SETUP.format(family=family, progress=True) + extra + TRAIN
     if extra.startswith(RECORDED):
@@ -139,7 +149,10 @@ def test_parts_cover_a_batch_once(monkeypatch):
             covered = []
             for rank in range(world):
                 monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
-                covered += range(count)[processes.part(count)[0]]
+                rows, weight = processes.part(count)
+                taken = range(count)[rows]
+                assert taken, "each process has something to compute with"
+                covered += list(taken) * weight
             assert covered == list(range(count))
 
 
@@ -148,3 +161,92 @@ def test_a_single_process_needs_no_messages():
     processes.sum_over_processes(tensors)
     assert torch.equal(tensors[0], torch.ones(2))
     assert (processes.rank(), processes.world()) == (0, 1)
+
+
+LAYERS = """
+import sys, torch, vaelib as vl
+from vaelib import processes
+torch.manual_seed(0)
+model = vl.VAE.mlp((1, 4, 4), 3, (8,), norm={norm!r})
+if {dropout}:
+    model.encoders[0].body.append(torch.nn.Dropout(0.5))
+data = torch.rand(40, 1, 4, 4, generator=torch.Generator().manual_seed(1)).round()
+vl.fit(model, data, data[:10], epochs=2, batch_size=20, device="cpu", progress=False)
+torch.save(model.state_dict(), f"{{sys.argv[1]}}/{{processes.rank()}}.pt")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("norm", "dropout"), [("batch", False), (None, True)], ids=["batch normalisation", "dropout"])
+def test_layers_that_see_one_part_alone_give_one_model_though_not_that_of_one_process(norm, dropout, tmp_path):
+    """As the docstring of `processes` says: all processes hold the same model, running statistics included."""
+    code = LAYERS.format(norm=norm, dropout=dropout)
+    for n in (1, 2):
+        ended = finish(start(code, n, tmp_path / str(n)))
+        assert [status for status, *_ in ended] == [0] * n, ended
+    one, first, second = (torch.load(tmp_path / f, weights_only=False) for f in ("1/0.pt", "2/0.pt", "2/1.pt"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not all(torch.allclose(one[name], first[name], atol=1e-3) for name in one)
+
+
+SMALL = """
+import sys, torch, vaelib as vl
+torch.manual_seed(0)
+model = vl.VAE.mlp((1, 4, 4), 3, (8,), {likelihood!r}, norm={norm!r})
+data = torch.randint(0, 2, (21, 1, 4, 4), generator=torch.Generator().manual_seed(1)).float()
+vl.fit(model, data, data[:1], epochs=2, batch_size=20, device="cpu", progress=False)
+print("done")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("likelihood", ["gaussian", "categorical"])
+def test_a_batch_with_fewer_examples_than_processes_is_trained_on(likelihood, tmp_path):
+    ended = finish(start(SMALL.format(likelihood=likelihood, norm=None), 2, tmp_path / "2"))
+    assert [(status, out.strip()) for status, out, _ in ended] == [(0, "done")] * 2, ended
+
+
+@pytest.mark.slow
+def test_batch_normalisation_of_a_part_of_one_is_refused_in_words_by_every_process(tmp_path):
+    ended = finish(start(SMALL.format(likelihood="gaussian", norm="batch"), 2, tmp_path / "2"))
+    assert all(status == 1 and "leave a process a batch of 0: expected two or more" in e for status, _, e in ended), (
+        ended
+    )
+
+
+EXITS = int(os.environ.get("VAELIB_EXITS", "3"))  # CONTRIBUTING.md says when to use 60
+
+
+@pytest.mark.slow
+def test_processes_end_in_good_order_next_to_busy_ones(tmp_path):
+    """Threads of a process group that is left to itself abort some processes in a hundred, more under load."""
+    code = SETUP.format(family="MHVAE", progress=False) + "vl.fit(model, data, **options)\n"
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    try:
+        for number in range(EXITS):
+            ended = finish(start(code, 2, tmp_path / str(number)))
+            assert [status for status, *_ in ended] == [0, 0], ended
+    finally:
+        for process in busy:
+            process.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["raise ValueError('mine')", "sys.exit(3)"])
+def test_a_script_that_ends_otherwise_ends_in_good_order_too(how, tmp_path):
+    code = SETUP.format(family="MHVAE", progress=False) + f"vl.fit(model, data, **options)\n{how}\n"
+    ended = finish(start(code, 2, tmp_path / "2"))
+    assert [status for status, *_ in ended] == [1 if "raise" in how else 3] * 2, ended
+    assert not any("terminate called" in error for *_, error in ended)
+
+
+def test_every_process_of_a_machine_takes_a_gpu_of_its_own(monkeypatch):
+    from vaelib.training import device
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for local, want in ((None, "cuda:0"), ("0", "cuda:0"), ("1", "cuda:1")):
+        if local is None:
+            monkeypatch.delenv("LOCAL_RANK", raising=False)
+        else:
+            monkeypatch.setenv("LOCAL_RANK", local)
+        assert str(device.device_named("auto")) == want

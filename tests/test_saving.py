@@ -286,6 +286,10 @@ OTHERS = {
         lambda: mine(temperature=[torch.zeros(3, dtype=torch.bfloat16)]),
         lambda made: made.encoders[0]._temperature[0].add_(1),
     ),
+    "layers in a list": (
+        lambda: mine(temperature=[nn.LayerNorm(2)]),
+        lambda made: nn.init.ones_(made.encoders[0]._temperature[0].bias),
+    ),
     "a function": (lambda: mine(temperature=torch.relu), lambda made: setattr(made.encoders[0], "_temperature", abs)),
     "dtype": (mine, lambda made: made.double()),
     "one head's dtype": (mine, lambda made: made.decoders[0].heads[0].double()),
@@ -296,16 +300,15 @@ OTHERS = {
 @pytest.mark.parametrize(("make", "change"), OTHERS.values(), ids=OTHERS.keys())
 def test_a_model_that_differs_in_one_thing_is_not_filled(make, change, tmp_path):
     vl.save(saved := make(), tmp_path / "m")
-    change(into := make())
-    before = {name: tensor.clone() for name, tensor in saving.state_of(into)[0].items()}
+    assert same(saved, vl.load_model(tmp_path / "m", into=make()))  # nothing but the change stands in the way
+    change(other := make())
     nn.init.zeros_(saved.encoders[0].layer.bias)
-    for path in ("m", "n"):
-        with pytest.raises(ValueError, match="does not fit the model: the saved model has\n"):
-            vl.load_model(tmp_path / path, into=into)
-        assert all(torch.equal(before[name], tensor) for name, tensor in saving.state_of(into)[0].items())
-        vl.save(into, tmp_path / "n")  # the other way round
-        into = saved
+    for there, into in ((saved, other), (other, saved)):
         before = {name: tensor.clone() for name, tensor in saving.state_of(into)[0].items()}
+        vl.save(there, tmp_path / "m")
+        with pytest.raises(ValueError, match="does not fit the model: the saved model has\n"):
+            vl.load_model(tmp_path / "m", into=into)
+        assert all(torch.equal(before[name], tensor) for name, tensor in saving.state_of(into)[0].items())
 
 
 class Counting(nn.Module):
@@ -470,6 +473,33 @@ def tied() -> vl.VAE:
     made.decoders[0].heads[1].weight = made.decoders[0].heads[0].weight
     made.decoders[0].body[1].running_mean = made.encoders[0].body[1].running_mean
     return made
+
+
+class Hidden(Vamp):
+    """Keeps the encoder where `parameters` does not look, as is often done so that it is not there twice."""
+
+    def __init__(self, encoder):
+        super().__init__(encoder)
+        del self.encoder
+        self.hidden = [encoder]
+        object.__setattr__(self, "weight", encoder.heads[0].weight)
+
+    def forward(self):
+        assert self.weight is self.hidden[0].heads[0].weight
+        return MixtureSameFamily(Categorical(torch.ones(5)), self.hidden[0](self.pseudo))
+
+
+def test_a_prior_that_hides_its_encoder_goes_on_sharing_it(tmp_path):
+    def make(apart=False):
+        encoder = vl.Gaussian(6, 2, (8,))
+        return vl.VAE(encoder, vl.Gaussian(2, 6, (8,)), Hidden(copy.deepcopy(encoder) if apart else encoder))
+
+    vl.save(saved := make(), tmp_path / "m")
+    loaded = vl.load_model(tmp_path / "m", into=make())
+    assert same(saved, loaded)
+    assert torch.equal(saved.prior().component_distribution.mean, loaded.prior().component_distribution.mean)
+    with pytest.raises(ValueError, match=r"weight=encoders.0.heads.0.weight\nwhere this one has\n"):
+        vl.load_model(tmp_path / "m", into=make(apart=True))
 
 
 def view() -> vl.VAE:

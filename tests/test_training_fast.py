@@ -5,19 +5,23 @@ import torch
 from torch import nn
 
 import vaelib as vl
-from vaelib.training import fast as steps
-from vaelib.training import loop as train
+from vaelib.training import fast
+from vaelib.training.step import PlainAdam, Step, set_lr
 
 QUICK = {"progress": False, "device": "cpu", "batch_size": 20, "lr": 1e-2}
 
 
 @pytest.fixture(autouse=True)
 def record_soon(monkeypatch):
-    monkeypatch.setattr(steps, "RECORD_FROM", 5)
+    monkeypatch.setattr(fast, "RECORD_FROM", 5)
 
 
 def images(n: int = 90) -> torch.Tensor:
     return torch.rand(n, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+
+
+def binary(n: int = 20) -> torch.Tensor:
+    return torch.bernoulli(images(n), generator=torch.Generator().manual_seed(1))
 
 
 def chain(**options) -> vl.MHVAE:
@@ -26,6 +30,17 @@ def chain(**options) -> vl.MHVAE:
 
 def shared_scale() -> vl.VAE:
     return vl.VAE(vl.Gaussian(16, 1, (8,)), vl.Gaussian(1, (1, 4, 4), (8,), scale="shared"))
+
+
+def idle_weights() -> vl.MHVAE:
+    """A weight that no output depends on gets no gradient; the optimiser has no state for it."""
+    model = chain()
+    model.decoders[0].idle = nn.Parameter(torch.ones(3))
+    return model
+
+
+def mixture() -> vl.VAE:
+    return vl.VAE(vl.Gaussian(16, 2, (8,)), vl.Bernoulli(2, (1, 4, 4), (8,)), vl.MixturePrior(2, 3))
 
 
 def trained(make, compile, objective=vl.elbo, **options) -> tuple[vl.Hierarchy, vl.History]:
@@ -39,51 +54,62 @@ def same(a: vl.Hierarchy, b: vl.Hierarchy) -> bool:
     return all(torch.equal(x, b.state_dict()[name]) for name, x in a.state_dict().items())
 
 
-@pytest.mark.parametrize(
-    ("make", "options"),
-    [
-        (chain, {}),
-        (lambda: chain(norm="batch"), {}),
-        (lambda: chain(norm="layer", gated=True), {"objective": vl.iwae, "samples": 3}),
-        (chain, {"objective": vl.dreg, "samples": 3}),
-        (chain, {"objective": partial(vl.free_bits, nats=0.5)}),
-        (lambda: vl.HVAE.mlp((1, 4, 4), (3, 2), ((8,), (5,))), {}),
-        (lambda: vl.VAE.conv((1, 4, 4), 2, channels=(4,)), {}),
-        (lambda: chain(likelihood="continuous_bernoulli"), {"transform": None}),
-        (
-            lambda: vl.VAE(vl.Gaussian(16, 1, (8,)), vl.Gaussian(1, (1, 4, 4), (8,), scale="shared")),
-            {"transform": None},
-        ),
-    ],
-)
-def test_a_recorded_step_is_the_plain_step_bit_for_bit(make, options, monkeypatch):
+def stepper(compiled: bool = False, model: vl.Hierarchy | None = None) -> fast.Fast:
+    model = chain() if model is None else model
+    return fast.Fast(Step(model, vl.elbo, 1, PlainAdam(list(model.parameters()))), compiled)
+
+
+CASES = {
+    "chain": (chain, {}),
+    "batch normalisation": (lambda: chain(norm="batch"), {}),
+    "gates, iwae": (lambda: chain(norm="layer", gated=True), {"objective": vl.iwae, "samples": 3}),
+    "dreg": (chain, {"objective": vl.dreg, "samples": 3}),
+    "free bits": (chain, {"objective": partial(vl.free_bits, nats=0.5)}),
+    "HVAE": (lambda: vl.HVAE.mlp((1, 4, 4), (3, 2), ((8,), (5,))), {}),
+    "convolutions": (lambda: vl.VAE.conv((1, 4, 4), 2, channels=(4,)), {}),
+    "grey": (lambda: chain(likelihood="continuous_bernoulli"), {"transform": None}),
+    "shared scale": (shared_scale, {"transform": None}),
+    "an idle weight": (idle_weights, {}),
+    "mixture prior": (mixture, {}),
+    "clipped": (chain, {"clip": 0.5}),
+    "another optimiser": (chain, {"optimizer": partial(torch.optim.AdamW, weight_decay=0.1)}),
+    "momentum": (chain, {"optimizer": partial(torch.optim.SGD, momentum=0.9), "lr": 1e-3}),
+}
+
+
+@pytest.mark.parametrize(("make", "options"), CASES.values(), ids=CASES.keys())
+def test_a_recorded_step_is_the_plain_step_bit_for_bit(make, options, monkeypatch, capsys):
+    options = dict(options)
+    monkeypatch.setitem(QUICK, "lr", options.pop("lr", 1e-2))
     plain, want = trained(make, False, **options)
     records = []
-    record = steps.Step._record
-    monkeypatch.setattr(steps.Step, "_record", lambda self, *a: records.append(1) or record(self, *a))
+    record = fast.Fast._recorded
+    monkeypatch.setattr(fast.Fast, "_recorded", lambda self, *a: records.append(1) or record(self, *a))
     recorded, got = trained(make, "auto", **options)
     assert records == [1]  # once, for the batches of 20; the last ones of 10 are run as they stand
     assert same(plain, recorded)
     assert want.train == got.train
+    assert capsys.readouterr().err == ""
 
 
 def test_a_recorded_step_follows_the_data_and_beta():
     """What a record must not hold fast: another batch, another beta, other weights change the result."""
     model = chain()
-    step = steps.Step(model, vl.elbo, 1, 100, "auto", "auto")
-    x, y = torch.bernoulli(images(20)), torch.bernoulli(images(40)[20:])
+    quick = stepper(model=model)
+    x, y = binary(), torch.bernoulli(images(40)[20:])
+    quick(x, 0.0, 1.0)  # the first step is plain
 
     def at(x, beta):
         torch.manual_seed(3)
-        want = step.gradients(x, beta, 20)
+        loss, totals = quick.step.forward(x, beta)
         torch.manual_seed(3)
-        loss, totals = step(x, 0.0, beta, 20)
-        assert torch.equal(loss, want.loss)
-        assert torch.equal(totals, want.totals)
+        quick_loss, quick_totals = quick(x, 0.0, beta)
+        assert torch.equal(quick_loss, loss)
+        assert torch.equal(quick_totals, totals)
         return loss.item()
 
     first = at(x, 1.0)
-    assert len(step.recorded) == 1
+    assert quick.program is not None
     assert len({first, at(y, 1.0), at(x, 0.5)}) == 3
     with torch.no_grad():
         model.decoders[0].heads[0].bias += 1
@@ -94,91 +120,114 @@ def test_a_recorded_step_follows_the_learning_rate():
     moved = []
     for lr in (0.0, 1e-3, 1e-2):
         torch.manual_seed(0)
-        model = chain()
-        step = steps.Step(model, vl.elbo, 1, 100, "auto", "auto")
-        before = model.decoders[0].heads[0].bias.detach().clone()
-        step(torch.bernoulli(images(20)), lr, 1.0, 20)
-        assert len(step.recorded) == 1
-        moved.append((model.decoders[0].heads[0].bias - before).abs().max().item())
-    assert moved == pytest.approx([0.0, 1e-3, 1e-2], rel=1e-3)  # the first step of Adam is as long as lr
+        quick = stepper()
+        bias = quick.step.model.decoders[0].heads[0].bias
+        quick(binary(), 0.0, 1.0)
+        before = bias.detach().clone()
+        quick(binary(), lr, 1.0)
+        assert quick.program is not None
+        moved.append((bias - before).abs().max().item())
+    assert moved[0] == 0
+    # After two gradients of one batch Adam's second step is nearly as long as lr.
+    assert moved[1:] == pytest.approx([1e-3, 1e-2], rel=0.2)
+    assert moved[2] == pytest.approx(10 * moved[1], rel=1e-4)
 
 
-@pytest.mark.parametrize("how", ["auto", True], ids=["recorded", "compiled"])
-def test_recording_takes_no_step(how):
-    """It runs the step to see what it does; weights, Adam's state and random numbers are as before."""
+@pytest.mark.parametrize("compiled", [False, True])
+def test_recording_takes_no_step(compiled):
+    """It runs the step to see what it does; weights, Adam's state, statistics and random numbers are as before."""
     torch.manual_seed(0)
-    model = chain(norm="batch")
-    step = steps.Step(model, vl.elbo, 1, 100, how, "auto")
-    tensors = [*model.state_dict().values(), *(tensor for of in step.adam.state.values() for tensor in of)]
+    quick = stepper(compiled, chain(norm="batch"))
+    quick(binary(), 1e-3, 1.0)
+    state = [value for entries in quick.step.optimizer.state.values() for value in entries.values()]
+    tensors = [*quick.step.model.state_dict().values(), *state]
     before, random = [tensor.clone() for tensor in tensors], torch.get_rng_state()
-    x = torch.bernoulli(images(20), generator=torch.Generator().manual_seed(1))
-    program = step._record(x, 20)
+    program = quick._made(binary())
     assert all(torch.equal(a, b) for a, b in zip(before, tensors, strict=True))
     assert torch.equal(torch.get_rng_state(), random)
-    step.lr.fill_(1e-3)
-    program(x)
+    set_lr(quick.step.optimizer, 1e-3)
+    program(binary())
     assert not torch.equal(before[0], tensors[0])
-    assert step.adam.state["step"][0] == 1
+    assert all(entries["step"] == 2 for entries in quick.step.optimizer.state.values())
 
 
-@pytest.mark.parametrize("how", [False, "auto", True], ids=["plain", "recorded", "compiled"])
-def test_another_layout_is_another_record(how):
+def test_what_is_laid_out_otherwise_is_run_as_it_stands():
     """A compiled program takes the order of the pixels in memory for granted."""
-    step = steps.Step(chain(), vl.elbo, 1, 100, how, "auto")
-    x = torch.bernoulli(images(20))
+    quick = stepper()
+    x = binary()
     turned = x.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)  # the same numbers, stored in another order
+    calls = []
+    forward = quick.step.forward
+    quick.step.forward = lambda *args: calls.append(1) or forward(*args)
     losses = []
-    for batch in (x, turned):
+    for batch in (x, x, x, turned, x[:10]):
         torch.manual_seed(3)
-        losses.append(step(batch, 0.0, 1.0, 20)[0].item())
-    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
-    assert len(step.recorded) == (2 if how else 0)
+        losses.append(quick(batch, 0.0, 1.0)[0].item())
+    assert len(calls) == 4  # the first step, the record, and the two that are laid out otherwise
+    assert losses[:4] == pytest.approx([losses[0]] * 4, rel=1e-6)
 
 
-@pytest.mark.parametrize("update", ["step", "written_out"])
-def test_adam_is_that_of_torch(update):
+def test_adam_written_out_is_that_of_torch():
     generator = torch.Generator().manual_seed(0)
     start = [torch.randn(shape, generator=generator) for shape in ((5, 3), (3,), ())]
-    ours, theirs = [w.clone() for w in start], [w.clone().requires_grad_() for w in start]
-    adam, optimiser = steps.Adam(ours), torch.optim.Adam(theirs, lr=1.0, fused=True)
+    ours, theirs = [w.clone().requires_grad_() for w in start], [w.clone().requires_grad_() for w in start]
+    adam, optimiser = PlainAdam(ours), torch.optim.Adam(theirs, lr=1.0, fused=True)
     for number in range(20):
         gradients = [torch.randn(w.shape, generator=generator) * 10 ** (number % 5 - 3) for w in start]
-        lr = 0.01 * (number + 1)
-        getattr(adam, update)(gradients, torch.tensor(lr, dtype=torch.float64))
-        optimiser.param_groups[0]["lr"] = lr
-        for weight, gradient in zip(theirs, gradients, strict=True):
-            weight.grad = gradient
+        set_lr(adam, 0.01 * (number + 1))
+        set_lr(optimiser, 0.01 * (number + 1))
+        for weight, other, gradient in zip(ours, theirs, gradients, strict=True):
+            weight.grad, other.grad = gradient.clone(), gradient.clone()
+        if number == 0:
+            adam.step()  # the optimiser's own first step makes its state
+        else:
+            with torch.no_grad():
+                fast._adam_written_out(adam, ours, tuple(gradients))
         optimiser.step()
-    state = optimiser.state_dict()["state"]
-    pairs = list(zip(ours, theirs, strict=True))
-    pairs += [(mine[i], state[i][name]) for name, mine in adam.state.items() for i in range(len(mine))]
-    for mine, other in pairs:
-        if update == "step":
-            assert torch.equal(mine, other)
-        torch.testing.assert_close(mine, other.detach(), rtol=2e-6, atol=1e-6)
-    assert adam.state["step"][0] == 20
+        if number == 0:
+            assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))  # lr is as precise as a number
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=2e-6, atol=1e-6)  # float32, twenty steps
+        for name, value in optimiser.state[other].items():
+            torch.testing.assert_close(adam.state[mine][name], value, rtol=2e-6, atol=1e-6)
 
 
-def test_short_trainings_and_code_of_another_origin_are_not_recorded(monkeypatch):
-    monkeypatch.setattr(steps.Step, "_record", lambda *a: pytest.fail("recorded"))
+class Loud(nn.Tanh):
+    """A module of another origin, which may do more than call tensor operations."""
 
-    class Loud(nn.Tanh):
-        """A module that does more than call tensor operations."""
+
+def test_code_of_another_origin_is_not_recorded_and_one_line_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(fast.Fast, "_made", lambda *a: pytest.fail("recorded"))
 
     def hooked():
         model = chain()
         model.decoders[0].register_forward_hook(lambda *args: None)
         return model
 
+    def mine(terms, beta):
+        return vl.elbo(terms, beta)
+
+    for make, options, named in (
+        (lambda: chain(activation=Loud), {}, "Loud"),
+        (hooked, {}, "a hook of Bernoulli"),
+        (chain, {"objective": mine}, "mine"),
+        (chain, {"objective": partial(mine)}, "mine"),
+    ):
+        trained(make, "auto", **options)
+        said = capsys.readouterr().err
+        assert named in said
+        assert said.startswith("compile: ")
+        assert said.endswith("compile=True makes it faster\n")
+        assert said.count("\n") == 1
+        trained(make, False, **options)
+        assert capsys.readouterr().err == ""
+    monkeypatch.setattr(fast, "RECORD_FROM", 1000)
     trained(lambda: chain(activation=Loud), "auto")
-    trained(hooked, "auto")
-    trained(chain, "auto", objective=lambda terms, beta: vl.elbo(terms, beta))
-    trained(chain, False)
-    monkeypatch.setattr(steps, "RECORD_FROM", 1000)
     trained(chain, "auto")
+    assert capsys.readouterr().err == ""
 
 
-def test_a_step_that_cannot_be_recorded_is_run_as_it_stands(monkeypatch, capsys):
+def test_a_step_that_cannot_be_recorded_is_run_as_it_stands(capsys):
     class Picky(nn.Tanh):
         def forward(self, features):
             return super().forward(features) if features.sum().item() > -1e9 else features  # looks at a number
@@ -190,34 +239,44 @@ def test_a_step_that_cannot_be_recorded_is_run_as_it_stands(monkeypatch, capsys)
     assert same(plain, recorded)
 
 
-def test_a_step_that_cannot_be_compiled_is_replayed(monkeypatch, capsys):
+@pytest.mark.parametrize("message", ["no C++ compiler was found", ""])
+def test_a_step_that_cannot_be_compiled_is_replayed(message, monkeypatch, capsys):
     def no_compiler(*args):
-        raise RuntimeError("no C++ compiler was found")
+        raise RuntimeError(message)
 
-    monkeypatch.setattr(steps, "_compiled", no_compiler)
+    monkeypatch.setattr(fast, "_compiled", no_compiler)
     replayed, _ = trained(chain, True)
-    assert "no C++ compiler was found); it is replayed" in capsys.readouterr().err
+    assert f"({message or 'RuntimeError'}); it is replayed as recorded" in capsys.readouterr().err
     assert same(replayed, trained(chain, False)[0])
 
 
+@pytest.mark.parametrize("gone", ["torch.fx.experimental.proxy_tensor.make_fx", "torch.compile"])
+def test_a_torch_that_has_changed_is_one_line_and_the_plain_step(gone, monkeypatch, capsys):
+    """What is not settled in torch may take other arguments one day, or go."""
+
+    def changed():
+        raise AssertionError("never called with this signature")
+
+    monkeypatch.setattr(gone, changed)
+    model, _ = trained(chain, True)
+    assert capsys.readouterr().err.startswith("compile: this step cannot be ")
+    assert same(model, trained(chain, False)[0])
+
+
 def test_long_trainings_on_a_cpu_are_compiled():
-    def step(steps_in_all, model=None, **options):
-        return steps.Step(
-            model or chain(), vl.elbo, 1, steps_in_all, **{"compile": "auto", "precision": "auto"} | options
-        )
+    def chosen(steps, compile="auto", model=None):
+        model = chain() if model is None else model
+        return fast.faster(Step(model, vl.elbo, 1, PlainAdam(list(model.parameters()))), steps, compile)
 
-    assert [step(n).compiles for n in (4, 9_999, 10_000)] == [False, False, True]
-    assert [step(n).records for n in (4, 5, 10_000)] == [False, True, True]
-    assert not step(10_000, compile=False).records
-    assert step(1, compile=True).compiles
-
-    class Loud(nn.Tanh):
-        pass
-
-    assert not step(10_000, chain(activation=Loud)).records
-    assert not step(10_000, chain().to("meta")).compiles
+    assert [type(chosen(n)) for n in (4, 5)] == [Step, fast.Fast]
+    assert [chosen(n).compiled for n in (9_999, 10_000)] == [False, True]
+    assert isinstance(chosen(10_000, compile=False), Step)
+    assert chosen(1, compile=True).compiled
+    assert isinstance(chosen(10_000, model=chain(activation=Loud)), Step)
+    assert isinstance(chosen(10_000, model=chain().to("meta")), Step)  # as on a GPU: the plain step, unless asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transform", [torch.bernoulli, vl.binarise])
 def test_a_compiled_step_agrees_to_rounding(transform, capsys):
     compiled, got = trained(chain, True, epochs=2, transform=transform)
@@ -228,7 +287,7 @@ def test_a_compiled_step_agrees_to_rounding(transform, capsys):
     assert got.train[-1].elbo == pytest.approx(want.train[-1].elbo, abs=1e-4)
 
 
-def test_frozen_weights_stay_where_they_are_and_weights_without_gradient_too():
+def test_frozen_weights_stay_where_they_are():
     def half_frozen():
         model = chain()
         model.encoders.requires_grad_(False)
@@ -242,70 +301,14 @@ def test_frozen_weights_stay_where_they_are_and_weights_without_gradient_too():
 
 
 def test_bfloat16_blurs_the_gradients_and_spares_the_densities():
-    model, x = chain(), torch.bernoulli(images(20))
-    results = {}
+    model, x = chain(), binary()
+    losses = {}
     for precision in ("float32", "bfloat16"):
         torch.manual_seed(3)
-        results[precision] = steps.Step(model, vl.elbo, 1, 100, False, precision).gradients(x, 1.0, 20)
-    fine, coarse = results["float32"], results["bfloat16"]
-    assert coarse.loss.dtype == torch.float32
-    assert 0 < abs(fine.loss - coarse.loss).item() < 0.05
+        step = Step(model, vl.elbo, 1, PlainAdam(list(model.parameters())), precision=precision)
+        losses[precision], _ = step.forward(x, 1.0)
+    assert losses["bfloat16"].dtype == torch.float32
+    assert 0 < abs(losses["float32"] - losses["bfloat16"]).item() < 0.05
     recorded, _ = trained(chain, "auto", precision="bfloat16")
     assert same(recorded, trained(chain, False, precision="bfloat16")[0])
     assert not same(recorded, trained(chain, False)[0])
-
-
-def test_a_precision_that_is_not_here_falls_back_with_one_line(capsys):
-    a, _ = trained(chain, "auto", precision="tf32")
-    assert capsys.readouterr().err == "precision: cpu has no tf32; float32 is used\n"
-    assert same(a, trained(chain, "auto")[0])
-    assert capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize("options", [{"precision": "half"}, {"precision": 16}, {"compile": "yes"}, {"compile": None}])
-def test_options_that_cannot_be_meant(options):
-    with pytest.raises(ValueError, match="expected"):
-        vl.fit(chain(), images(), epochs=1, **QUICK, **options)
-
-
-def test_data_that_do_not_fit_on_the_device_stay_where_they_are(monkeypatch):
-    """Without a GPU: what decides, with a GPU's free memory made up, and a batch taken from a host's memory."""
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4000, 8000))
-    moved = []
-    monkeypatch.setattr(torch.Tensor, "to", lambda self, device: moved.append(device) or self)
-    few, many = torch.zeros(10, 50), torch.zeros(11, 50)
-    assert train._placed(few, torch.device("cuda")) is few
-    assert moved == [torch.device("cuda")]
-    assert train._placed(many, torch.device("cuda")) is many
-    assert moved == [torch.device("cuda")]
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("compile", ["auto", True])
-def test_on_a_gpu_the_replayed_step_is_the_plain_one(compile):
-    results = []
-    for how in (False, compile):
-        torch.manual_seed(0)
-        model = chain()
-        options = QUICK | {"device": "cuda", "transform": torch.bernoulli, "epochs": 4}
-        results.append((vl.fit(model, images(), compile=how, **options), model))
-    (want, plain), (got, replayed) = results
-    assert got.train[-1].elbo == pytest.approx(want.train[-1].elbo, abs=0.1)
-    for name, value in plain.state_dict().items():
-        torch.testing.assert_close(replayed.state_dict()[name], value, atol=1e-2, rtol=1e-2)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu_tf32_reaches_the_replayed_step():
-    """The record is replayed as it was captured, whatever the precision is by then."""
-    x = torch.rand(256, 512, device="cuda").round()
-    losses = {}
-    for precision in ("float32", "tf32"):
-        torch.manual_seed(0)
-        model = vl.VAE.mlp(512, 8, (512,)).cuda()
-        step = steps.Step(model, vl.elbo, 1, 100, "auto", precision)
-        torch.manual_seed(1)
-        losses[precision] = step(x, 0.0, 1.0, 256)[0].item()
-        assert len(step.recorded) == 1
-    assert losses["tf32"] != losses["float32"]
-    assert losses["tf32"] == pytest.approx(losses["float32"], rel=1e-3)

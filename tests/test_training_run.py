@@ -4,14 +4,15 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import vaelib as vl
-from vaelib.training import run as runs
 from vaelib.training import saving as checkpoint
 
 QUICK = {"transform": torch.bernoulli, "progress": False, "device": "cpu", "batch_size": 16, "lr": vl.cosine(5e-3, 6)}
@@ -145,41 +146,189 @@ def test_best_is_the_model_of_the_highest_validation_elbo(tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"resume": False}, "pass resume=True to continue it"),
-        ({"seed": 1}, "'seed': 0"),
-        ({"batch_size": 8}, "'batch_size': 16"),
-        ({"samples": 2}, "'samples': 1"),
+        ({"seed": 1}, "another seed: 0 there, 1 here"),
+        ({"batch_size": 8}, "another batch_size: 16 there, 8 here"),
+        ({"samples": 2}, "another samples: 1 there, 2 here"),
+        ({"objective": vl.iwae}, "another objective: 'elbo' there, 'iwae' here"),
+        ({"objective": partial(vl.free_bits, nats=1.0)}, "another objective"),
+        ({"transform": vl.binarise}, "another transform: 'bernoulli' there, 'binarise' here"),
+        ({"optimizer": torch.optim.AdamW}, "another optimizer"),
+        ({"optimizer": partial(torch.optim.Adam, betas=(0.5, 0.9), fused=True)}, "another optimizer"),
+        ({"clip": 1.0}, "another clip: None there, 1.0 here"),
+        ({"precision": "bfloat16"}, "another precision"),
+        ({"train": images() + 1e-3}, "another train: "),
+        ({"train": images(51)}, "another train: "),
+        ({"valid": images(20)}, "another valid: None there, "),
     ],
 )
 def test_another_training_is_not_continued(change, says, tmp_path):
     vl.fit(model(), images(), epochs=1, run=vl.Run(tmp_path), **QUICK)
+    options = {"train": images(), **QUICK, **change}
     with pytest.raises(ValueError, match=says):
-        vl.fit(model(), images(), epochs=2, run=vl.Run(tmp_path), **(QUICK | {"resume": True} | change))
+        vl.fit(model(), epochs=2, run=vl.Run(tmp_path, resume=True), **options)
 
 
-def test_the_training_of_another_model_is_not_continued(tmp_path):
+def test_validation_data_dropped_are_noticed_before_training(tmp_path):
+    vl.fit(model(), images(), images(20), epochs=1, run=vl.Run(tmp_path), **QUICK)
+    with pytest.raises(ValueError, match=r"another valid: .* there, None here"):
+        vl.fit(model(), images(), epochs=2, run=vl.Run(tmp_path, resume=True), **QUICK)
+
+
+def other_activation() -> vl.MHVAE:
+    return vl.MHVAE.mlp((1, 4, 4), latents=(3, 2), hidden=((8,), (5,)), activation=nn.ReLU)
+
+
+def other_likelihood() -> vl.MHVAE:
+    return vl.MHVAE.mlp((1, 4, 4), latents=(3, 2), hidden=((8,), (5,)), likelihood="continuous_bernoulli")
+
+
+def frozen() -> vl.MHVAE:
+    changed = model()
+    changed.encoders.requires_grad_(False)
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: vl.VAE.mlp((1, 4, 4), 3, (8,)), "another model: 'model: vaelib.MHVAE"),
+        (other_activation, "another model: .*Tanh.* there, .*ReLU"),
+        (other_likelihood, "another model: .*Bernoulli.* there, .*ContinuousBernoulli"),
+        (lambda: model().double(), "another model"),
+        (frozen, "another trained weights"),
+    ],
+)
+def test_the_training_of_another_model_is_not_continued(make, says, tmp_path):
     vl.fit(model(), images(), epochs=1, run=vl.Run(tmp_path), **QUICK)
-    with pytest.raises(ValueError, match="a training of another model"):
-        vl.fit(vl.VAE.mlp((1, 4, 4), 3, (8,)), images(), epochs=2, run=vl.Run(tmp_path, resume=True), **QUICK)
+    other = make()
+    before = [weight.clone() for weight in other.parameters()]
+    data = images().to(before[0].dtype)
+    with pytest.raises(ValueError, match=says):
+        vl.fit(other, data, epochs=2, run=vl.Run(tmp_path, resume=True), **QUICK)
+    assert all(torch.equal(a, b) for a, b in zip(before, other.parameters(), strict=True))
+
+
+def test_a_folder_with_a_training_is_not_written_to_unless_asked(tmp_path):
+    vl.fit(model(), images(), epochs=1, run=vl.Run(tmp_path, config={"a": 1}), **QUICK)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="pass resume=True to continue it"):
+        vl.fit(model(), images(), epochs=2, run=vl.Run(tmp_path, config={"a": 2}), **QUICK)
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     vl.save(model(), tmp_path / "last.safetensors")
     with pytest.raises(ValueError, match="holds a model, not a training"):
         vl.fit(model(), images(), epochs=2, run=vl.Run(tmp_path, resume=True), **QUICK)
 
 
-def test_a_training_with_other_weights_frozen_is_not_continued(tmp_path):
-    vl.fit(model(), images(), epochs=1, run=vl.Run(tmp_path), **QUICK)
-    frozen = model()
-    frozen.encoders.requires_grad_(False)
-    before = [weight.clone() for weight in frozen.parameters()]
-    with pytest.raises(ValueError, match="of other weights: expected the same ones to be frozen"):
-        vl.fit(frozen, images(), epochs=2, run=vl.Run(tmp_path, resume=True), **QUICK)
-    assert all(torch.equal(a, b) for a, b in zip(before, frozen.parameters(), strict=True))
-
-
 def test_two_trainings_do_not_write_to_one_folder(tmp_path):
-    with runs.locked(tmp_path), pytest.raises(ValueError, match="another training is writing to"):
-        vl.fit(model(), images(), epochs=1, run=vl.Run(tmp_path), **QUICK)
-    vl.fit(model(), images(), epochs=1, run=vl.Run(tmp_path), **QUICK)
+    """The second changes nothing, run.json included."""
+    first = iter(vl.Training(model(), images(), epochs=3, run=vl.Run(tmp_path, config={"of": "first"}), **QUICK))
+    next(first)
+    with pytest.raises(ValueError, match="another training is writing to"):
+        vl.fit(model(), images(), epochs=1, run=vl.Run(tmp_path, resume=True, config={"of": "second"}), **QUICK)
+    assert json.loads((tmp_path / "run.json").read_text()) == {"of": "first"}
+    assert len([*first]) == 2
+    vl.fit(model(), images(), epochs=4, run=vl.Run(tmp_path, resume=True), **QUICK)
+
+
+def test_a_training_that_is_left_frees_its_folder_and_leaves_the_model_ready(tmp_path):
+    trained = model()
+    for epoch in vl.Training(trained, images(), images(20), epochs=6, run=vl.Run(tmp_path), **QUICK):
+        if epoch.number == 2:
+            break
+    assert not trained.training
+    history = vl.fit(resumed := model(), images(), images(20), epochs=6, run=vl.Run(tmp_path, resume=True), **QUICK)
+    vl.fit(whole := model(), images(), images(20), epochs=6, **QUICK)
+    assert len(history) == 6
+    assert same(resumed, whole)
+
+
+def test_a_training_can_be_iterated_in_pieces():
+    trained, whole = model(), model()
+    training = vl.Training(trained, images(), epochs=4, **QUICK)
+    assert [epoch.number for epoch, _ in zip(training, range(2), strict=False)][:2] == [1, 2]
+    rest = [epoch.number for epoch in training]
+    assert [epoch.number for epoch in training.history] == [1, 2, 3, 4]
+    assert rest[-1] == 4
+    assert [*training] == []
+    vl.fit(whole, images(), epochs=4, **QUICK)
+    assert same(trained, whole)
+
+
+def test_other_optimisers_are_resumed_bit_for_bit(tmp_path):
+    for name, optimizer in (
+        ("adamw", partial(torch.optim.AdamW, weight_decay=0.1)),
+        ("momentum", partial(torch.optim.SGD, momentum=0.9)),
+        ("rmsprop", torch.optim.RMSprop),
+        ("nadam", torch.optim.NAdam),
+    ):
+        options = QUICK | {"optimizer": optimizer, "lr": 1e-3}
+        vl.fit(model(), images(), epochs=2, run=vl.Run(tmp_path / name), **options)
+        vl.fit(resumed := model(), images(), epochs=4, run=vl.Run(tmp_path / name, resume=True), **options)
+        vl.fit(whole := model(), images(), epochs=4, **options)
+        assert same(resumed, whole), name
+
+
+@pytest.mark.parametrize(
+    ("name", "schedule"),
+    [
+        ("lr", lambda e: np.float32(1e-3) * np.float32(0.9) ** np.float32(e)),
+        ("beta", lambda e: torch.sigmoid(torch.tensor(e - 5.0))),
+        ("lr", lambda e: torch.tensor(1e-3, dtype=torch.float64)),
+        ("beta", lambda e: np.int64(1)),
+        ("lr", np.float32(1e-3)),
+    ],
+)
+def test_numbers_of_numpy_and_torch_are_kept_as_pythons_own(name, schedule, tmp_path):
+    history = vl.fit(model(), images(), epochs=2, run=vl.Run(tmp_path), **(QUICK | {name: schedule}))
+    assert [type(value) for value in (*history.lr, *history.beta)] == [float] * 4
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_home_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    vl.fit(model(), images(), epochs=1, run=vl.Run("~/runs/a"), **QUICK)
+    assert (tmp_path / "runs" / "a" / "last.safetensors").exists()
+    assert not (tmp_path / "~").exists()
+
+
+def test_shared_modules_and_tied_weights_can_be_kept(tmp_path):
+    def vamp():
+        torch.manual_seed(0)
+        encoder = vl.Gaussian(16, 2, (8,))
+        return vl.VAE(encoder, vl.Bernoulli(2, (1, 4, 4), (8,)), vl.VampPrior(encoder, components=5))
+
+    vl.fit(vamp(), images(), epochs=2, run=vl.Run(tmp_path), **QUICK)
+    vl.fit(resumed := vamp(), images(), epochs=4, run=vl.Run(tmp_path, resume=True), **QUICK)
+    vl.fit(whole := vamp(), images(), epochs=4, **QUICK)
+    assert same(resumed, whole)
+    assert same(whole, vl.load_model(tmp_path / "last.safetensors", into=vamp()))
+
+
+def test_broken_weights_are_not_kept(tmp_path):
+    """One step an epoch, so that its loss is that of the weights before: it is finite, what the step makes is not."""
+    trained = model()
+    start = {name: value.clone() for name, value in trained.state_dict().items()}
+    options = QUICK | {"batch_size": 50, "lr": lambda epoch: 1e-3 if epoch < 1 else 1e38}
+    with pytest.raises(FloatingPointError, match=r"epoch 2: .* not finite at its end; .* from before this epoch"):
+        vl.fit(trained, images(), images(20), epochs=3, run=vl.Run(tmp_path), **options)
+    assert all(weight.isfinite().all() for weight in trained.state_dict().values())
+    assert not all(torch.equal(start[name], value) for name, value in trained.state_dict().items())
+    kept = vl.load_model(tmp_path / "last.safetensors")
+    assert same(kept, trained)
+
+
+def test_metrics_are_plain_numbers_by_name():
+    (epoch,) = vl.Training(model(), images(), images(20), epochs=1, **QUICK)
+    metrics = epoch.metrics
+    assert set(metrics) == {
+        *("lr", "beta", "seconds", "train/elbo", "train/reconstruction", "train/rates/1", "train/rates/2"),
+        *("valid/elbo", "valid/reconstruction", "valid/rates/1", "valid/rates/2"),
+    }
+    assert all(type(value) is float for value in metrics.values())
+    assert metrics["valid/rates/2"] == epoch.valid.rates[1]
+    (bare,) = vl.Training(model(), images(), epochs=1, **QUICK)
+    assert not any(name.startswith("valid") for name in bare.metrics)
 
 
 def test_ctrl_c_gives_back_a_usable_model_and_the_history_of_whole_epochs(tmp_path, capsys):

@@ -35,10 +35,21 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 ORIGINAL = BUILD / "mutants" / "original"
 COPIES = [BUILD / "mutants" / str(number) for number in range(min(os.cpu_count() or 1, 4))]
+MEMORY = 16 << 30  # bytes of address space, as a mutant may ask for any number of numbers
 BUDGET = 20  # seconds of tests for each mutant; one that lives meets them all
 UNRELATED = tuple(f"tests/test_{name}" for name in ("benchmarks", "mutate", "notebooks", "package", "project", "tools"))
 PRELOADED = "torch._dynamo", "scipy.stats", "sympy", "matplotlib.pyplot", "pytest", "hypothesis", "coverage"
-PYTEST = ["--doctest-modules", "--hypothesis-seed=0", "-q", "-p", "no:cacheprovider"]
+PYTEST = [
+    "--doctest-modules",
+    "--hypothesis-seed=0",
+    "-q",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:nbval",
+    "-p",
+    "no:xdist",
+]
 PYTEST += ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
 
 PAIRS = [(ast.Add, ast.Sub), (ast.Mult, ast.Div), (ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq)]
@@ -58,7 +69,7 @@ class Mutant(NamedTuple):
     line: int
     old: str
     new: str
-    source: str
+    source: str | None
     reach: tuple[int, int]
 
 
@@ -220,7 +231,10 @@ def stop(process: Any) -> None:
 
 def enter(copy: Path, run: Callable[[Path, Any], int], job: Any) -> None:
     """A job's process: a group of its own, silent, in its copy of the project."""
+    import resource
+
     os.setsid()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     for stream in (1, 2):
         os.dup2(os.open(copy / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
     os.chdir(copy)
@@ -276,7 +290,7 @@ def measure(copy: Path, file: str) -> int:
 
 def kept(file: str) -> Path:
     """Where the measurement of a test file is kept, for as long as neither it nor the library changes."""
-    files = [*ROOT.glob("vaelib/**/*.py"), ROOT / "tests" / "conftest.py", ROOT / "pyproject.toml"]
+    files = [*ROOT.glob("vaelib/**/*.py"), *ROOT.glob("tests/[!t]*.py"), ROOT / "pyproject.toml"]
     files += [ROOT / file] if file.endswith(".py") else []
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
     return BUILD / "mutants" / f"{file.replace('/', '.')}.{digest[:16]}.json"
@@ -301,23 +315,43 @@ def judge(copy: Path, job: Job) -> int:
     shutil.copytree(
         ORIGINAL / "vaelib", copy / "vaelib", dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.npz", "*pyc")
     )
-    path = copy.joinpath("vaelib", *job.mutant.module.split(".")).with_suffix(".py")
-    path.write_text(job.mutant.source)
-    os.utime(path, (job.number, job.number))  # a time of its own, so that no bytecode of another mutant is taken for it
+    if job.mutant.source is not None:
+        path = copy.joinpath("vaelib", *job.mutant.module.split(".")).with_suffix(".py")
+        path.write_text(job.mutant.source)
+        os.utime(path, (job.number, job.number))  # a time of its own: no bytecode of another mutant is taken for it
     return pytest.main([*PYTEST, "-x", *job.tests])
 
 
-def report(jobs: list[Job], total: Counter, survivors: list[Job], late: Counter) -> str:
-    """The table for tests/MUTATION.md, and each survivor."""
+def write(jobs: list[Job], total: Counter, survivors: list[Job], late: Counter) -> None:
+    """The table for tests/MUTATION.md and each survivor, as a page, as JSON and on the screen."""
     tried, lived = (Counter(job.mutant.module for job in some) for some in (jobs, survivors))
     rows = ["| module | mutants | tried | killed | of these too slow | score |", "|---|---:|---:|---:|---:|---:|"]
     for name in [*tried, "together"]:
         a, b, c, d = (sum(n.values()) if name == "together" else n[name] for n in (total, tried, lived, late))
         rows.append(f"| `{name}` | {a} | {b} | {b - c} | {d} | {100 * (b - c) / b:.1f} % |")
-    lines = [
-        f"- `{m.module}`, line {m.line}: `{m.old}` became `{m.new}` ({len(tests)} tests)" for _, m, tests in survivors
-    ]
-    return "\n".join([*rows, "", *lines, ""])
+    page = "\n".join([*rows, "", *(f"- {told(job)}" for job in survivors), ""])
+    (BUILD / "mutation.md").write_text(page)
+    lines = [{**job.mutant._asdict(), "source": None, "tests": job.tests} for job in survivors]
+    content = {"mutants": total, "tried": tried, "too slow": late, "survivors": lines}
+    (BUILD / "mutation.json").write_text(json.dumps(content, indent=1) + "\n")
+    print(page)
+
+
+def told(job: Job) -> str:
+    """A mutant in words."""
+    mutant = job.mutant
+    return f"`{mutant.module}`, line {mutant.line}: `{mutant.old}` became `{mutant.new}` ({len(job.tests)} tests)"
+
+
+def measured() -> dict[str, tuple[float, dict[str, list[int]]]]:
+    """Each test's seconds, and the lines that it reaches in each module; what is known already is not measured again."""
+    files = ["vaelib", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/test_*.py")))]
+    files = [file for file in files if not file.startswith(UNRELATED)]
+    for file, _ in pool([file for file in files if not kept(file).exists()], measure, lambda file: 900):
+        if not kept(file).exists():
+            sys.exit(f"{file} could not be measured: the logs are {COPIES[0].parent}/*/log")
+        print(f"measured {file}", flush=True)
+    return {name: entry for file in files for name, entry in json.loads(kept(file).read_text()).items()}
 
 
 def main() -> None:
@@ -331,38 +365,32 @@ def main() -> None:
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "__pycache__"))
     for name in PRELOADED:
         importlib.import_module(name)
-
-    files = ["vaelib", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/test_*.py")))]
-    files = [file for file in files if not file.startswith(UNRELATED)]
-    for file, _ in pool([file for file in files if not kept(file).exists()], measure, lambda file: 900):
-        if not kept(file).exists():
-            sys.exit(f"{file} could not be measured: the log is the last one in {COPIES[0].parent}/*/log")
-        print(f"measured {file}", flush=True)
-    measured = [json.loads(kept(file).read_text()) for file in files]
-    tests = {name: entry for entries in measured for name, entry in entries.items()}
+    tests = measured()
 
     total, jobs = Counter(), []
     for path in sorted(ROOT.glob("vaelib/**/*.py")):
-        name = module_of(path, ROOT)
-        if name.startswith(tuple(options.modules or [""])) and (found := mutants(path)):
-            total[name] = len(found)
-            some = random.Random(0).sample(found, min(len(found), options.most))
-            jobs += [Job(len(jobs) + i, mutant, chosen(mutant, tests)) for i, mutant in enumerate(sorted(some), 1)]
+        found = mutants(path) if module_of(path, ROOT).startswith(tuple(options.modules or [""])) else []
+        total[module_of(path, ROOT)] = len(found)
+        some = sorted(random.Random(0).sample(found, min(len(found), options.most)))
+        jobs += [Job(len(jobs) + number, mutant, chosen(mutant, tests)) for number, mutant in enumerate(some, 1)]
     print(f"{len(jobs)} of {sum(total.values())} mutants, {len(tests)} tests", flush=True)
+
+    def limit(job: Job) -> float:
+        return 3 * sum(tests[name][0] for name in job.tests) + 20
+
+    modules = {job.mutant.module: job for job in sorted(jobs, key=lambda job: len(job.tests)) if job.tests}
+    unchanged = [job._replace(mutant=job.mutant._replace(source=None)) for job in modules.values()]
+    if wrong := [job.mutant.module for job, status in pool(unchanged, judge, limit) if status != 0]:
+        sys.exit(f"tests of {', '.join(wrong)} fail, though nothing is changed: the logs are {COPIES[0].parent}/*/log")
     survivors, late = [job for job in jobs if not job.tests], Counter()
-    seconds = {job.number: 3 * sum(tests[name][0] for name in job.tests) + 20 for job in jobs}
-    for job, status in pool([job for job in jobs if job.tests], judge, lambda job: seconds[job.number]):
+    for done, (job, status) in enumerate(pool([job for job in jobs if job.tests], judge, limit), 1):
         late[job.mutant.module] += status is None
         if status == 0:
             survivors.append(job)
-            print(f"{job.mutant.module}, line {job.mutant.line}: {job.mutant.old} became {job.mutant.new}", flush=True)
-    survivors.sort()
-    (BUILD / "mutation.md").write_text(report(jobs, total, survivors, late))
-    lines = [{**job.mutant._asdict(), "tests": job.tests} for job in survivors]
-    (BUILD / "mutation.json").write_text(
-        json.dumps({"mutants": total, "tried": len(jobs), "survivors": lines}, indent=1)
-    )
-    print(report(jobs, total, [], late) if not survivors else (BUILD / "mutation.md").read_text())
+            print(told(job), flush=True)
+        if done % 100 == 0:
+            print(f"{done} done, {len(survivors)} live", flush=True)
+    write(jobs, total, sorted(survivors), late)
 
 
 if __name__ == "__main__":

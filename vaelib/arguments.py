@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 
-def integers(least: int = 1, **named: Any) -> list[int]:
+def integers(least: int = 1, /, **named: Any) -> list[int]:
     """The named numbers as integers of Python's own.
 
     Args:

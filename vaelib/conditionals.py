@@ -38,7 +38,7 @@ RANK = 8  # numbers per pixel from which `Categorical` makes 256 logits
 
 def shape_of(event: Shape, name: str = "event") -> tuple[int, ...]:
     """An integer or a shape as a tuple. Raises ValueError for anything else."""
-    sizes = event if isinstance(event, list | tuple) else (event,)
+    sizes: Sequence[Any] = event if isinstance(event, list | tuple) else (event,)
     try:
         shape = tuple(integers(**{name: size})[0] for size in sizes)
     except ValueError:

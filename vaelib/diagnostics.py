@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, kl_divergence
+from torch.distributions import Distribution, Independent
 
 from .arguments import integers, is_number
 from .evaluate import evaluation, suited
@@ -105,11 +105,7 @@ def _rates(model: Hierarchy, x: Any, samples: int, seed: int) -> list[Tensor]:
         if isinstance(q, Independent) and isinstance(p, Independent):
             q, p = q.base_dist, p.base_dist
         log_ratio = q.log_prob(z) - p.log_prob(z)  # (K, B, L_t), or (K, B)
-        try:
-            ratio = kl_divergence(q, p).expand_as(log_ratio) if model.closed_form(level) else log_ratio
-        except NotImplementedError:  # no closed form for these families
-            ratio = log_ratio
-        return ratio.mean(0).sum(0)
+        return model.rate(level, q, p, log_ratio).mean(0).sum(0)
 
     def levels(*drawn: list[Any]) -> list[Tensor]:
         return [rate(level, *those) for level, those in enumerate(zip(*drawn, strict=True), start=1)]

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.distributions import MixtureSameFamily
 
 from . import processes
 from .arguments import integers
@@ -98,7 +99,10 @@ def nll(model: Hierarchy, x: Any, samples: int = 5000, seed: int = 0, key: str |
     x = suited(model, x, key)
     decoder = model.decoders[0]
     per_entry = decoder.numbers_per_entry if isinstance(decoder, Conditional) else 1
-    rows = max(1, _BUDGET // (x[0].numel() * per_entry))  # (samples x examples) that fit the budget
+    prior, numbers = model.prior(), x[0].numel() * per_entry
+    if isinstance(prior, MixtureSameFamily):  # each latent is scored under each component
+        numbers = max(numbers, prior.component_distribution.batch_shape.numel() * model.latents[-1])
+    rows = max(1, _BUDGET // numbers)  # (samples x examples) that fit the budget
     chunk = min(samples, rows)
     per_example = []
     with evaluation(model, seed):

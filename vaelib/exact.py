@@ -325,7 +325,7 @@ def grid(model: Hierarchy, x: Tensor, points: int = 401, limit: float = 8.0) -> 
     integers(2, points=points)
     if not is_number(limit, above=0):
         raise ValueError(f"limit is {limit!r}: expected a positive number")
-    sizes = list(model.latents)
+    sizes = [z.shape[-1] for z in model.infer(x[:1])[0]]  # a draw that stored numbers of the course were made after
     if sum(sizes) > 2:
         raise ValueError(f"the levels have {sizes} latents: a grid is for one or two numbers in all")
     axis = torch.linspace(-limit, limit, points, dtype=x.dtype, device=x.device)

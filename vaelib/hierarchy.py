@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -105,16 +106,20 @@ class Hierarchy(nn.Module, ABC):
         log_qz = torch.stack([q.log_prob(z) for q, z in zip(posteriors, latents, strict=True)])  # (T, K, B)
         if path:
             return Terms(log_px, log_pz, log_qz, latents=tuple(latents))
-        try:
-            rates = [
-                kl_divergence(q, p).expand_as(log_px)
-                if self.closed_form(level)
-                else log_qz[level - 1] - log_pz[level - 1]
-                for level, (q, p) in enumerate(zip(posteriors, priors, strict=True), start=1)
-            ]
-        except NotImplementedError:  # no closed form for these families
-            return Terms(log_px, log_pz, log_qz)
+        rates = [
+            self.rate(level, q, p, log_qz[level - 1] - log_pz[level - 1])
+            for level, (q, p) in enumerate(zip(posteriors, priors, strict=True), start=1)
+        ]
         return Terms(log_px, log_pz, log_qz, torch.stack(rates))
+
+    def rate(self, level: int, posterior: Distribution, prior: Distribution, sampled: Tensor) -> Tensor:
+        """A level's rate, shaped like `sampled`, its log q - log p: a closed form where there is one, else that."""
+        if not self.closed_form(level):
+            return sampled
+        try:
+            return kl_divergence(posterior, prior).expand_as(sampled)
+        except NotImplementedError:  # not for these families, such as a mixture
+            return sampled
 
     def log_joint(self, x: Tensor, latents: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """log p(x | z) and log p(z), all levels together, each (K, B), at latents of your own.
@@ -237,9 +242,10 @@ class Hierarchy(nn.Module, ABC):
         return self.decode([z[0] for z in self.encode(x)[level - 1 :]], level, temperature).mean
 
     def _check_shapes(self, x: Tensor, latents: Sequence[Tensor] | None = None) -> None:
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            kind = str(x.dtype) if isinstance(x, Tensor) else type(x).__name__
-            raise ValueError(f"x is {kind}: expected a floating-point tensor (divide 8-bit images by 255)")
+        if not isinstance(x, Tensor):
+            raise ValueError(f"x is {type(x).__name__}: expected a floating-point tensor; torch.as_tensor makes one")
+        if not x.is_floating_point():
+            raise ValueError(f"x is {x.dtype}: expected a floating-point tensor (divide 8-bit images by 255)")
         if x.ndim == 0 or x.shape[1:] != self.event:
             raise ValueError(
                 f"x has shape {tuple(x.shape)}: expected a batch of shape {self.event} per example, that is "
@@ -259,16 +265,15 @@ class Hierarchy(nn.Module, ABC):
         if not isinstance(level, Integral) or not 1 <= level <= self.levels:
             raise ValueError(f"level is {level!r}: expected 1 (next to the data) to {self.levels} (the top)")
 
-    def _temperatures(self, temperature: float | Sequence[float]) -> Sequence[float]:
+    def _temperatures(self, temperature: float | Sequence[float]) -> list[float]:
         """One for each level, z_1 first."""
-        several = isinstance(temperature, list | tuple)
-        values = temperature if several else [temperature] * self.levels
+        values: list[Any] = list(temperature) if isinstance(temperature, list | tuple) else [temperature] * self.levels
         if len(values) != self.levels or not all(is_number(value) and value >= 0 for value in values):
             raise ValueError(
                 f"temperature is {temperature!r}: expected a number from 0 on, or a list of one for each of the "
                 f"{self.levels} levels, z_1 first"
             )
-        return values
+        return [float(value) for value in values]
 
     def _learn_shapes(self) -> tuple[Tensor, list[Tensor], list[Distribution]]:
         """Tries the prior and the decoders from the top down, which says what `event`, `latents` and `support` are.
@@ -316,7 +321,8 @@ def _at(prior: Distribution, temperature: float) -> Distribution:
     if isinstance(prior, Normal):
         return Normal(prior.loc, temperature * prior.scale, validate_args=False)
     if isinstance(prior, MultivariateNormal):
-        return MultivariateNormal(prior.loc, scale_tril=temperature * prior.scale_tril, validate_args=False)
+        root: Tensor = prior.scale_tril  # ty: ignore[invalid-assignment] - torch's lazy property
+        return MultivariateNormal(prior.loc, scale_tril=temperature * root, validate_args=False)
     if isinstance(prior, MixtureSameFamily):
         components = _at(prior.component_distribution, temperature)
         return MixtureSameFamily(prior.mixture_distribution, components, validate_args=False)
@@ -342,7 +348,7 @@ def _weights_fixed(module: nn.Module) -> Generator[None]:
 def _support_of(likelihood: Distribution) -> constraints.Constraint | None:
     """Entry by entry; None where the distribution does not say, or it depends on the latents."""
     try:
-        support = likelihood.support
+        support: Any = likelihood.support
     except NotImplementedError:
         return None
     while hasattr(support, "base_constraint"):

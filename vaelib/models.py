@@ -166,7 +166,7 @@ class VAE(MHVAE):
 
     @classmethod
     @factory
-    def mlp(  # ty: ignore[incompatible-method-override] - one level has one latent size, not a sequence
+    def mlp(
         cls,
         event: Shape,
         latent: int = 50,

@@ -8,7 +8,7 @@
     torch.Size([3])
     torch.Size([3])
 
-A KL divergence to a mixture has no closed form: under the learned priors `Terms.kl` is None, and every rate is sampled.
+A KL divergence to a mixture has no closed form: under the learned priors the top level's rate is sampled.
 """
 
 import torch

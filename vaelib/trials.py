@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.parameter import is_lazy
 
+from .conditionals import Conditional
 from .randomness import RandomStream
 
 
@@ -48,11 +49,17 @@ def returned(name: str, module: nn.Module, *given: Tensor) -> Any:
 
     The caller's random numbers are left as they were, unless lazy layers need them to draw their weights.
     """
+    if isinstance(module, Conditional) and given and given[0].shape[-1] != module.inputs:
+        raise ValueError(
+            f"{name} takes {module.inputs} numbers and would be given {given[0].shape[-1]}: expected the same"
+        )
     lazy = any(is_lazy(weight) for weight in module.parameters())
     try:
         with torch.no_grad(), in_evaluation(module), nullcontext() if lazy else RandomStream(0, device_of(module)):
             return module(*given)
     except Exception as error:
+        if isinstance(module, Conditional) and isinstance(error, ValueError):
+            raise ValueError(f"{name}: {error}") from error
         on = "".join(f" on made-up input of shape {tuple(x.shape)}" for x in given)
         raise ValueError(
             f"{name} was tried{on}: expected a distribution, got {type(error).__name__}: {error}"

@@ -19,7 +19,7 @@ NAMES = ("images", "x", "data", "train")  # of the array that is meant, where a 
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 EXPECTED = "expected .npy, .npz, .idx (as MNIST's -ubyte files, .gz too) or a folder of pictures"
 
-# The third byte of an IDX file: https://yann.lecun.com/exdb/mnist
+# What the third byte of an IDX file says of its values; all are big-endian.
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -48,7 +48,7 @@ def load_file(path: str | PathLike[str]) -> Tensor:
         raise FileNotFoundError(f"there is no file or folder {path}: {EXPECTED}")
     if name.endswith((".npy", ".npz")):
         return _events(_numpy(path), path)
-    if re.search(r"(\.idx|[.-]idx\d-ubyte|-ubyte)(\.gz)?$", name):
+    if re.search(r"(\.idx|-ubyte)(\.gz)?$", name):
         return _events(_idx(path), path)
     if name.endswith(PICTURES):
         raise ValueError(f"{path} is one picture: expected a folder of pictures")
@@ -56,24 +56,23 @@ def load_file(path: str | PathLike[str]) -> Tensor:
 
 
 def _numpy(path: Path) -> np.ndarray:
+    """The array of a .npy file, or the one that is meant in a .npz file."""
     from lzma import LZMAError  # some builds of Python lack it; they can still import vaelib
 
     damage = (OSError, EOFError, ValueError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error, LZMAError)
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        with found:
-            names = [name for name in NAMES if name in found.files]
-            chosen = found.files if len(found.files) == 1 else names
+        with path.open("rb") as stream:
+            found = np.load(stream, allow_pickle=False)
+            if isinstance(found, np.ndarray):
+                return found
+            chosen = found.files if len(found.files) == 1 else [name for name in NAMES if name in found.files]
             if len(chosen) == 1:
                 return found[chosen[0]]
-            among = ", ".join(found.files) or "nothing"
     except damage as error:
-        if "allow_pickle" in str(error):
-            what = "holds pickled objects, which could run code: expected an array of numbers"
-            raise ValueError(f"{path} {what}; np.save(path, array.astype(float))") from None
-        raise ValueError(f"{path} is damaged, or no file of NumPy: {error}") from error
+        # NumPy's own words on pickles tell how to run the code of strangers.
+        why = "pickled objects are never read, as they could run code" if "pickle" in str(error) else error
+        raise ValueError(f"{path} is damaged, or holds no numbers of NumPy's: {why}") from None
+    among = ", ".join(found.files) or "nothing"
     raise ValueError(f"{path} holds {among}: expected one array, or one of them called {', '.join(NAMES)}")
 
 
@@ -96,10 +95,11 @@ def _idx(path: Path) -> np.ndarray:
 
 def _events(array: np.ndarray, path: Path) -> Tensor:
     """The array as floats (N, *event), images with their channels first."""
+    data = array
     if array.dtype in (np.uint8, np.bool_):
-        largest = 255 if array.max(initial=0) > 1 else 1  # pixels of 0 and 1 are no grey levels, but ink or none
-        array = (torch.from_numpy(np.ascontiguousarray(array)) / largest).numpy()
-    x = as_tensor(array, name=str(path))
+        white = 255 if array.max(initial=0) > 1 else 1  # pixels of 0 and 1 are no grey levels, but ink or none
+        data = torch.from_numpy(array.copy()) / white
+    x = as_tensor(data, name=str(path))
     if x.ndim < 2:
         raise ValueError(f"{path} has shape {tuple(x.shape)}: expected (N, *event); labels are no data to train on")
     if x.ndim == 3:
@@ -113,10 +113,9 @@ def _pictures(folder: Path) -> Tensor:
     """All pictures of the folder, in the order of their names: (N, C, H, W)."""
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURES and file.name[0] != ".")
     if not files:
-        inner = (
-            "; it holds folders, of which one may be meant" if any(file.is_dir() for file in folder.iterdir()) else ""
-        )
-        raise ValueError(f"{folder} holds no pictures: expected files such as {', '.join(PICTURES)}{inner}")
+        inner = any(file.is_dir() for file in folder.iterdir())
+        hint = "; it holds folders, of which one may be meant" if inner else ""
+        raise ValueError(f"{folder} holds no pictures: expected files such as {', '.join(PICTURES)}{hint}")
     first = picture(_opened(files[0]), str(files[0]))
     x = torch.empty(len(files), *first.shape)
     for row, file in zip(x, files, strict=True):
@@ -132,9 +131,8 @@ def _opened(file: Path) -> Any:
     try:
         from PIL import Image  # for those who have pictures
     except ImportError as error:
-        raise ModuleNotFoundError(
-            "a folder of pictures is read by pillow: pip install pillow, or give a .npy"
-        ) from error
+        how = "pip install pillow, or give a .npy"
+        raise ModuleNotFoundError(f"a folder of pictures is read by pillow, which is missing: {how}") from error
     try:
         with Image.open(file) as image:
             image.load()

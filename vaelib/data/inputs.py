@@ -152,7 +152,7 @@ class Streamed:
             if x.shape[axes:] != event:
                 raise ValueError(
                     f"{where} has {'examples of ' if axes else ''}shape {tuple(x.shape[axes:])}, and those before it "
-                    f"{tuple(event)}: expected one shape; crop, pad or resize"
+                    f"{tuple(event)}: expected one shape; crop, pad, resize or convert"
                 )
             yield x
 
@@ -161,7 +161,7 @@ def picture(image: Any, where: str, dtype: torch.dtype | None = None) -> Tensor:
     """A picture of Pillow in mode L or 1 as (1, H, W), in mode RGB as (3, H, W), in [0, 1]."""
     if image.mode not in ("1", "L", "RGB"):
         deep = image.mode.startswith(("I", "F"))
-        how = "np.asarray(image), divided by its white" if deep else 'image.convert("RGB") or image.convert("L")'
+        how = "np.asarray(image), divided by its white level" if deep else 'image.convert("RGB") or image.convert("L")'
         raise ValueError(f"{where} is a picture of mode {image.mode}: expected L or RGB; {how}")
     levels = torch.from_numpy(np.array(image)).to(dtype or torch.get_default_dtype())
     levels = levels if image.mode == "1" else levels / 255
@@ -245,9 +245,10 @@ def _from_numpy(array: np.ndarray, where: str) -> Tensor:
         masked = f"{np.ma.count_masked(array)} of {array.size} values"
         say = f"an array with {masked} masked: expected all; fill them in (.filled) or leave those examples out"
     elif kind == "O":
-        odd = next((value for value in array.flat if math.isnan(number(value))), array.flat[0] if array.size else None)
+        odd = next((value for value in array.flat if math.isnan(number(value))), next(array.flat, None))
         cure = "np.stack makes one array of many" if getattr(odd, "ndim", 0) else ".astype(float) if they are numbers"
-        say = f"an array of objects (such as {type(odd).__name__}): expected numbers; {cure}"
+        such = f" (such as {type(odd).__name__})" if array.size else ""
+        say = f"an array of objects{such}: expected numbers; {cure}"
     elif kind in "UST":
         say = "an array of strings: expected numbers; .astype(float) if they are numbers"
     elif kind in "Mm":

@@ -48,8 +48,8 @@ def normalisation(model: nn.Module, examples: int, batch_size: int) -> None:
     smallest = min(batch_size, examples % batch_size or batch_size, examples) // processes.world()
     if smallest < 2 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
         raise ValueError(
-            f"{examples} examples in batches of {batch_size} leave one of {smallest} for a process: expected two or more "
-            "to normalise by; choose another batch_size"
+            f"{examples} examples in batches of {batch_size} leave a process a batch of {smallest}: expected two or "
+            "more to normalise by; choose another batch_size"
         )
 
 

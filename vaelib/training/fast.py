@@ -60,7 +60,6 @@ class Fast:
         self.step, self.compiled = step, compiled
         self.layout: tuple[Any, ...] | None = None  # what a record takes for granted
         self.program: Callable[[Tensor], tuple[Tensor, ...]] | None = None
-        self.failed = False
         self.used: list[Tensor] = []  # the weights that get a gradient
         like = step.weights[0]
         self.beta = torch.zeros((), dtype=like.dtype, device=like.device)
@@ -69,12 +68,11 @@ class Fast:
         """As the plain step."""
         layout = (x.shape, x.stride(), x.dtype)
         if self.layout is None or layout != self.layout:  # the first step also makes the optimiser's state
-            self.layout = self.layout or layout
+            self.layout = layout if self.layout is None else self.layout
             return self.step(x, lr, beta)
-        if self.program is None and not self.failed:
-            self.program = self._made(x)
-            self.failed = self.program is None
-        if self.failed:
+        self.program = self._made(x) if self.program is None else self.program
+        if self.program is None:
+            self.layout = ()  # as no batch is laid out: all are run as they stand
             return self.step(x, lr, beta)
         self.beta.fill_(beta)
         set_lr(self.step.optimizer, lr)
@@ -102,14 +100,7 @@ class Fast:
                 program = self._recorded(inputs, _adam_as_it_is) if program is None else program
             except Exception as error:
                 _say(f"this step cannot be recorded ({_line(error)}); it is run as it stands")
-        if program is None:
-            return None
-
-        @torch.no_grad()
-        def replay(x: Tensor) -> tuple[Tensor, ...]:
-            return program(x, *inputs[1:])
-
-        return replay
+        return None if program is None else torch.no_grad()(lambda x: program(x, *inputs[1:]))
 
     def _recorded(self, inputs: list[Tensor], update: Callable[[torch.optim.Optimizer, Any, Any], None]) -> GraphModule:
         """The step as a program of tensor operations; gradients are left to be used where it cannot take them in."""
@@ -187,10 +178,10 @@ def _rehearsal(tensors: list[Tensor]) -> Generator[None]:
 
 def _foreign(model: nn.Module, objective: Callable[[Terms, Any], Tensor]) -> str:
     """The first part of another origin, by name, or of which a hook is one; else nothing."""
-    parts = [getattr(objective, "func", objective), *map(type, model.modules())]
+    parts: list[Any] = [getattr(objective, "func", objective), *map(type, model.modules())]
     for part in parts:
         if part.__module__.partition(".")[0] not in ("torch", "vaelib"):
-            return part.__qualname__
+            return getattr(part, "__qualname__", type(part).__qualname__)
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     hooked = [type(m).__name__ for m in model.modules() if any(getattr(m, name, None) for name in hooks)]
     return f"a hook of {hooked[0]}" if hooked else ""

@@ -25,12 +25,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .. import processes
-from ..arguments import integers, is_number
+from ..arguments import integers, number
 from ..bounds import Terms, elbo
 from ..data import SCALE, binarise, in_unit_interval
 from ..data.inputs import Streamed, as_tensor, is_streamed
 from ..hierarchy import Hierarchy
 from ..randomness import RandomStream
+from ..trials import dtype_of
 from . import checks, saving
 from .device import available, device_named, placed, products, taken
 from .fast import faster
@@ -161,14 +162,14 @@ class Training:
                 bar.set_postfix(elbo=f"{self.history.curve[-1].elbo:.2f}")
                 yield self.history[-1]
 
-    def _epoch(self, number: int) -> tuple[Summary, float, float]:
-        """One pass over the data in a new order: its means, and lr and beta of the last step."""
+    def _epoch(self, done: int) -> tuple[Summary, float, float]:
+        """One pass over the data in a new order, after so many: its means, and lr and beta of the last step."""
         self.model.train()
         sums = torch.zeros(1 + self.model.levels, device=self.device)  # over the examples; read once per epoch
         losses, examples, lr, beta = [], 0, math.nan, math.nan
         with self.random, products(self.precision, self.device):
-            for done, x in enumerate(self._batches()):
-                now = number + done / (self.steps or math.inf)
+            for step, x in enumerate(self._batches()):
+                now = done + step / (self.steps or math.inf)
                 lr, beta = self.lr(now), self.beta(now)
                 loss, more = self.step(x, lr, beta)
                 sums += more
@@ -177,7 +178,7 @@ class Training:
         self.steps, losses = len(losses), torch.stack(losses)
         processes.sum_over_processes([sums, losses])
         processes.average_over_processes(self.model.buffers())
-        self._check_losses(losses, number)
+        self._check_losses(losses, done)
         return _summary(sums, examples), lr, beta
 
     def _batches(self) -> Iterator[Tensor]:
@@ -212,17 +213,17 @@ class Training:
         self.model.check(batch)
         return batch
 
-    def _check_losses(self, losses: Tensor, number: int) -> None:
+    def _check_losses(self, losses: Tensor, done: int) -> None:
         finite = torch.isfinite(losses)
         if finite.all():
             return
         step = int((~finite).nonzero()[0])
         advice = "lower lr, or clip the gradients"
-        if number == step == 0 and isinstance(self.train, Tensor):  # no lr has had a part in it
+        if done == step == 0 and isinstance(self.train, Tensor):  # no lr has had a part in it
             low, high = (bound.item() for bound in self.train.aminmax())
             advice = f"scale the data, which lie between {low:.4g} and {high:.4g}"
         raise FloatingPointError(
-            f"training diverged in epoch {number + 1}, step {step + 1} of {len(losses)}: the loss is "
+            f"training diverged in epoch {done + 1}, step {step + 1} of {len(losses)}: the loss is "
             f"{losses[step].item()}; the model has its weights from before this epoch; {advice}"
         )
 
@@ -235,8 +236,8 @@ class Training:
             bad.append("validation ELBO")
         if bad:
             raise FloatingPointError(
-                f"training diverged in epoch {len(self.history) + 1}: the {bad[0]} are not finite at its end; the model "
-                "has its weights from before this epoch; lower lr, clip the gradients, or look for outliers in the data"
+                f"training diverged in epoch {len(self.history) + 1}: {bad[0]} not finite at its end; the model has "
+                "its weights from before this epoch; lower lr, clip the gradients, or look for outliers in the data"
             )
 
     def _same(self) -> dict[str, Any]:
@@ -305,14 +306,18 @@ def _summary(sums: Tensor, count: int) -> Summary:
 
 def _schedule(name: str, value: Schedule) -> Callable[[float], float]:
     """The number at each epoch, as one of Python's own."""
-    if not callable(value) and not (is_number(value) and value >= 0):
-        raise ValueError(f"{name} is {value!r}: expected a finite number of at least 0, or a schedule")
+    if not callable(value):
+        constant = number(value)
+        if not 0 <= constant < math.inf:
+            raise ValueError(f"{name} is {value!r}: expected a finite number of at least 0, or a schedule")
+        return lambda epoch: constant
+    schedule: Callable[[float], Any] = value
 
     def at(epoch: float) -> float:
-        number = value(epoch) if callable(value) else value
-        if not is_number(number) or number < 0:
-            raise ValueError(f"{name} is {number!r} at epoch {epoch:.3f}: expected a finite number of at least 0")
-        return float(number)
+        given = schedule(epoch)
+        if not 0 <= number(given) < math.inf:
+            raise ValueError(f"{name} is {given!r} at epoch {epoch:.3f}: expected a finite number of at least 0")
+        return number(given)
 
     return at
 
@@ -327,16 +332,16 @@ def _length(data: "Tensor | Streamed", batch_size: int) -> int | None:
         return math.ceil(len(data) / batch_size)
     try:
         return len(data)
-    except TypeError:
+    except TypeError:  # a stream may not know its end
         return None
 
 
 def _trained(model: Hierarchy) -> list[Tensor]:
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    weights: list[Tensor] = [weight for weight in model.parameters() if weight.requires_grad]
     if not weights:
         raise ValueError("every weight of the model is frozen: expected one or more with requires_grad=True")
     return weights
 
 
 def _dtype(model: Hierarchy) -> torch.dtype:
-    return next((weight.dtype for weight in model.parameters()), torch.get_default_dtype())
+    return dtype_of(model) or torch.get_default_dtype()

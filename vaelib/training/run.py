@@ -30,6 +30,11 @@ class Summary(NamedTuple):
     reconstruction: float
     rates: tuple[float, ...]
 
+    @classmethod
+    def read(cls, line: Mapping[str, Any]) -> "Summary":
+        """From what `_asdict` gave, by way of JSON."""
+        return cls(line["elbo"], line["reconstruction"], tuple(line["rates"]))
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -64,12 +69,8 @@ class Epoch:
     @classmethod
     def read(cls, line: Mapping[str, Any]) -> "Epoch":
         """From what `plain` gave."""
-        train, valid = (
-            Summary(**{**line[name], "rates": tuple(line[name]["rates"])}) if name in line else None
-            for name in ("train", "valid")
-        )
-        assert train is not None
-        return cls(line["epoch"], train, valid, line["lr"], line["beta"], line["seconds"])
+        valid = Summary.read(line["valid"]) if "valid" in line else None
+        return cls(line["epoch"], Summary.read(line["train"]), valid, line["lr"], line["beta"], line["seconds"])
 
 
 class History(list[Epoch]):

@@ -108,24 +108,22 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], info: Mapping[str, Any
     Raises:
         ValueError: The model is another than the one described; the model is then left as it was.
     """
+    if any(held.is_meta for held in _state(model).values()):
+        raise ValueError('the model is on the device "meta", which holds no numbers: build it on another')
     descriptions = (text.split("\n") for text in (info["description"], describe(model)))
     for theirs, ours in zip_longest(*descriptions, fillvalue="nothing"):
         if theirs != ours:
             raise ValueError(f"the saved model has\n    {theirs}\nwhere this one has\n    {ours}")
-    if any(held.is_meta for held in _state(model).values()):
-        raise ValueError('the model is on the device "meta", which holds no numbers: build it on another')
     constants = tensors.keys() - _state(model).keys()
     with torch.no_grad():
         for name, tensor in tensors.items():
             path, _, attribute = name.rpartition(".")
             module = model.get_submodule(path)
             held = getattr(module, attribute, None)
-            if not isinstance(held, Tensor):
-                setattr(module, attribute, tensor)
-            elif name in constants or 0 in held.stride():  # perhaps the user's own tensor, or one number expanded
-                setattr(module, attribute, tensor.to(held.device))
-            else:
+            if isinstance(held, Tensor) and name not in constants and 0 not in held.stride():
                 held.copy_(tensor)
+            else:  # what lies there may be the user's own tensor, or one number expanded to many
+                setattr(module, attribute, tensor.to(getattr(held, "device", "cpu"), copy=True))
 
 
 def describe(model: nn.Module) -> str:
@@ -135,14 +133,14 @@ def describe(model: nn.Module) -> str:
     line for each parameter and buffer has its dtype, its shape and with which other it is shared. The text depends
     neither on the process nor on the device. Hooks are not looked at.
     """
+    names = _names(model)
     lines = []
     for path, module in model.named_modules(remove_duplicate=False):
-        lines.append(" ".join([f"{path or 'model'}: {_class(module)}", *_settings(module)]))
-    first: dict[Any, str] = {}
+        lines.append(" ".join([f"{path or 'model'}: {_class(module)}", *_settings(module, names)]))
     for name, tensor in _state(model).items():
         line = f"{name}: {str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
-        shared = first.setdefault(_memory(tensor), name)
-        lines.append(line if shared == name else f"{line} shared with {shared}")
+        first = names[_memory(tensor)]
+        lines.append(line if first == name else f"{line} shared with {first}")
     return "\n".join(lines)
 
 
@@ -240,12 +238,19 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
     return dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
 
 
+def _names(model: nn.Module) -> dict[Any, str]:
+    """The first name of each parameter and buffer, by its memory."""
+    return {_memory(tensor): name for name, tensor in reversed(_state(model).items())}
+
+
 def _constants(model: nn.Module) -> dict[str, Tensor]:
+    """Tensors that are plain attributes, unless they are parameters or buffers under another name."""
+    names = _names(model)
     return {
         f"{path}.{name}".lstrip("."): value
         for path, module in model.named_modules(remove_duplicate=False)
         for name, value in vars(module).items()
-        if isinstance(value, Tensor)
+        if isinstance(value, Tensor) and _memory(value) not in names
     }
 
 
@@ -255,33 +260,36 @@ def _class(module: nn.Module) -> str:
     return f"{package}.{name}" if package in ("torch", "vaelib") else name
 
 
-def _settings(module: nn.Module) -> list[str]:
+def _settings(module: nn.Module, names: Mapping[Any, str]) -> list[str]:
     settings = {name: value for name, value in vars(module).items() if name not in _NO_SETTINGS}
     if _class(module).startswith("torch."):  # what torch keeps for itself changes from version to version
         settings = {name: value for name, value in settings.items() if not name.startswith("_")}
     if type(module).get_extra_state is not nn.Module.get_extra_state:
         settings["extra_state"] = module.get_extra_state()
-    return [f"{name}={_words(value)}" for name, value in sorted(settings.items()) if not isinstance(value, Tensor)]
+    return [
+        f"{name}={_words(value, names)}"
+        for name, value in sorted(settings.items())
+        if not isinstance(value, Tensor) or _memory(value) in names  # the others are constants: the file has them
+    ]
 
 
-def _words(value: Any) -> str:
+def _words(value: Any, names: Mapping[Any, str]) -> str:
     """A setting as text on one line: equal for equal values, in every process and on every device."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_words(key)}: {_words(part)}" for key, part in value.items()) + "}"
+        return "{" + ", ".join(f"{_words(key, names)}: {_words(part, names)}" for key, part in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_words, value)) + "]"
+        return "[" + ", ".join(_words(part, names) for part in value) + "]"
     if isinstance(value, set | frozenset):
-        return "{" + ", ".join(sorted(map(_words, value))) + "}"
-    if isinstance(value, nn.Parameter):
-        return f"parameter {list(value.shape)}"
+        return "{" + ", ".join(sorted(_words(part, names) for part in value)) + "}"
     if isinstance(value, Tensor):
-        return f"tensor {list(value.shape)} {_digest({'': value.detach().cpu()}, '')}"
+        return names.get(_memory(value)) or f"tensor {list(value.shape)} {_digest({'': value.detach().cpu()}, '')}"
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return f"{value.dtype} {list(value.shape)} {hashlib.sha256(value.tobytes()).hexdigest()}"
     if isinstance(value, torch.device):
         return "device"
     text = repr(value.item() if isinstance(value, np.generic) else value)
-    return " ".join(re.sub(r" at 0x[0-9a-fA-F]+", "", text).split())  # a function's address is new in each process
+    text = " ".join(re.sub(r" at 0x[0-9a-fA-F]+", "", text).split())  # a function's address is new in each process
+    return f"{text} {_words(_state(value), names)}" if isinstance(value, nn.Module) else text
 
 
 def _memory(tensor: Tensor) -> tuple[Any, ...]:
