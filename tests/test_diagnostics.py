@@ -229,25 +229,37 @@ def test_a_memorised_image_is_found_at_distance_zero():
     assert torch.equal(train[indices[:, 0]], train[7:9])
 
 
-def test_a_level_of_a_chain_whose_prior_moves_along_has_no_rate_and_is_not_called_collapsed():
-    """q(z_1 | x) = p(z_1 | z_2) = N(+-3, 1) and z_2 tells the sign."""
+class Sign(nn.Module):
+    """N(3 sign(c) + shift, 1)."""
 
-    class Sign(nn.Module):
-        def forward(self, c):
-            return Independent(Normal(3 * c[..., :1].sign(), 1e-3 + torch.ones_like(c[..., :1])), 1)
+    def __init__(self, shift: float = 0.0):
+        super().__init__()
+        self.shift = shift
 
-    class Narrow(nn.Module):
-        def forward(self, c):
-            return Independent(Normal(c.sign(), 1e-3 * torch.ones_like(c)), 1)
+    def forward(self, c):
+        return Independent(Normal(3 * c[..., :1].sign() + self.shift, 1e-3 + torch.ones_like(c[..., :1])), 1)
 
-    class Half(nn.Module):
-        def forward(self):
-            return Independent(Normal(torch.zeros(1), 1.0), 1)
 
-    model = vl.MHVAE([Sign(), Narrow()], [vl.Gaussian(1, 1, (), scale=1.0), Sign()], Half())
+class Narrow(nn.Module):
+    def forward(self, c):
+        return Independent(Normal(c.sign(), 1e-3 * torch.ones_like(c)), 1)
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict"),
+    [
+        (0.0, "next to no rate: what moves with x, its prior knows"),
+        (0.435, "next to no rate: what moves with x, its prior knows"),  # 0.095 nats
+        (0.46, "in use, every unit"),  # 0.106 nats
+    ],
+)
+def test_a_level_of_a_chain_whose_prior_moves_along_has_no_rate_and_is_not_called_collapsed(shift, verdict):
+    """q(z_1 | x) = N(+-3, 1), p(z_1 | z_2) = N(+-3 + shift, 1), and z_2 tells the sign: the rate is shift^2 / 2."""
+    decoders = [vl.Gaussian(1, 1, (), scale=1.0), Sign(shift)]
+    model = vl.MHVAE([Sign(), Narrow()], decoders, vl.StandardNormal(1))
     x = torch.tensor([[-5.0], [5.0]]).repeat(200, 1)
-    first, second = vl.diagnostics.collapse_report(model, x, samples=200).splitlines()
-    assert "1 of 1 units active: next to no rate: what moves with x, its prior knows" in first
+    first, second = vl.diagnostics.collapse_report(model, x, samples=200).splitlines()  # sampled to 0.002 nats
+    assert f"1 of 1 units active: {verdict}" in first
     assert "1 of 1 units active: in use, every unit" in second
 
 
