@@ -543,10 +543,13 @@ def test_a_fault_of_the_program_is_no_line_but_a_traceback(own, tmp_path, monkey
         main(["train", "--out", str(tmp_path / "a"), "--data", str(own)])
 
 
-def test_a_missing_package_is_named(run, vaelib, monkeypatch):
+def test_a_missing_package_is_named(run, tmp_path, vaelib, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert vaelib("sample", run, status=1) == "vaelib: this command needs matplotlib: pip install matplotlib\n"
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    (tmp_path / "picture.png").touch()
+    assert "pip install pillow" in vaelib("train", "--out", tmp_path / "x", "--data", tmp_path, status=1)
 
 
 def test_ctrl_c_outside_of_a_training_is_one_line(run, vaelib, monkeypatch):

@@ -266,7 +266,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.do(options) or 0
     except ModuleNotFoundError as error:
-        message, code = f"this command needs {error.name}: pip install {error.name}", 1
+        package = (error.name or "").partition(".")[0]
+        message, code = f"this command needs {package}: pip install {package}" if package else str(error), 1
     except (ValueError, OSError, FloatingPointError) as error:
         message, code = str(error), 1
     except (MemoryError, RuntimeError) as error:
