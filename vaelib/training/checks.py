@@ -69,4 +69,4 @@ def named(function: Any) -> str | None:
         return (
             f"{named(function.func)}({', '.join([*map(repr, function.args), *map(repr, function.keywords.items())])})"
         )
-    return None if function is None else getattr(function, "__qualname__", type(function).__qualname__)
+    return None if function is None else getattr(function, "__name__", type(function).__name__)

@@ -51,7 +51,7 @@ def faster(step: Step, steps: int, compile: bool | str) -> "Step | Fast":
 
 
 class Fast:
-    """A `Step` that from its second batch on replays what it recorded, for batches laid out as the first one.
+    """A `Step` that replays what it recorded with its first batch, for batches laid out as that one.
 
     Whatever cannot be recorded or compiled is said in one line and done in the slower way.
     """
@@ -67,8 +67,8 @@ class Fast:
     def __call__(self, x: Tensor, lr: float, beta: float) -> tuple[Tensor, Tensor]:
         """As the plain step."""
         layout = (x.shape, x.stride(), x.dtype)
-        if self.layout is None or layout != self.layout:  # the first step also makes the optimiser's state
-            self.layout = layout if self.layout is None else self.layout
+        self.layout = layout if self.layout is None else self.layout
+        if layout != self.layout:
             return self.step(x, lr, beta)
         self.program = self._made(x) if self.program is None else self.program
         if self.program is None:
@@ -85,9 +85,8 @@ class Fast:
 
     def _made(self, x: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]] | None:
         optimizer = self.step.optimizer
-        self.used = [weight for weight in self.step.weights if weight.grad is not None]
-        state = [value for weight in self.used for value in optimizer.state[weight].values()]
-        tensors = [*self.used, *filter(torch.is_tensor, state), *self.step.model.buffers()]
+        state = [value for entries in optimizer.state.values() for value in entries.values()]
+        tensors = [*self.step.weights, *filter(torch.is_tensor, state), *self.step.model.buffers()]
         inputs = [x, self.beta, *(g["lr"] for g in optimizer.param_groups if torch.is_tensor(g["lr"])), *tensors]
         program: Callable[..., tuple[Tensor, ...]] | None = None
         with _rehearsal(tensors), torch.no_grad():
@@ -112,7 +111,9 @@ class Fast:
         def recorded(x: Tensor, beta: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
             with torch.enable_grad():
                 loss, totals = step.forward(x, beta)
-            gradients = torch.autograd.grad(loss, self.used)
+            found = torch.autograd.grad(loss, step.weights, allow_unused=True)
+            self.used = [weight for weight, gradient in zip(step.weights, found, strict=True) if gradient is not None]
+            gradients = tuple(gradient for gradient in found if gradient is not None)
             if not takes_in:
                 return loss.detach(), totals, *gradients
             update(step.optimizer, self.used, gradients)

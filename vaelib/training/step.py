@@ -71,6 +71,9 @@ class PlainAdam(torch.optim.Adam):
         on_gpu = device.type == "cuda"  # which takes lr in float32; from the host it may be as precise as Python's
         lr = torch.zeros((), dtype=torch.float32, device=device) if on_gpu else torch.zeros((), dtype=torch.float64)
         super().__init__(weights, lr=lr, fused=device.type in ("cpu", "cuda", "mps"))
+        for weight in weights:  # as its first step would make it; a record of that step wants it before
+            moments = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
+            self.state[weight] = {"step": torch.zeros((), dtype=torch.float32, device=device), **moments}
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
