@@ -44,6 +44,11 @@ class Stream(IterableDataset):
         return (self.item(row) for row in ARRAY[: self.count])
 
 
+class Known(Stream):
+    def __len__(self):
+        return self.count
+
+
 class Column:
     """What a Hugging Face Dataset is to a reader: a length and indices, and no class of torch's."""
 
@@ -107,6 +112,7 @@ SAME = {
     "one with items of dicts": lambda: Column(rows(lambda row: {"image": row})),
     "an iterable Dataset": lambda: Stream(),
     "an iterable Dataset of dicts": lambda: Stream(lambda row: {"image": row, "path": "a.png"}),
+    "an iterable Dataset of known length": lambda: Known(),
     "an object that is iterated over": lambda: Fresh(),
     "a DataLoader": lambda: DataLoader(TensorDataset(X, torch.arange(7)), 3),
     "a DataLoader of tensors": lambda: DataLoader(list(X), 3),
@@ -328,7 +334,7 @@ def test_an_entry_that_is_no_array_is_refused_by_name():
 
 
 def test_what_is_iterated_over_is_streamed_and_what_is_held_is_not():
-    for data in (DataLoader(X), Stream(), Fresh(), {"a": X}.values()):
+    for data in (DataLoader(X), Stream(), Known(), Fresh(), {"a": X}.values()):
         assert is_streamed(data)
     held = (X, ARRAY, vl.Split(X), list(X), Indexed(), Column(ARRAY), {"a": X}, "mnist", None, Fresh, Dataset())
     for data in (*held, iter(X), (row for row in X), Image.fromarray(GREY)):
@@ -353,6 +359,7 @@ def test_the_number_of_batches_is_known_where_the_data_know_theirs():
     assert len(Streamed(DataLoader(X, 3), 100)) == 3
     assert len(Streamed(Indexed(), 3)) == 3
     assert len(Streamed(Indexed(count=6), 3)) == 2
+    assert len(Streamed(Known(), 3)) == 3
     for data in (Stream(), Fresh(), DataLoader(Stream(), 3)):
         with pytest.raises(TypeError, match="has no len"):
             len(Streamed(data, 3))

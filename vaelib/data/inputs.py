@@ -193,7 +193,7 @@ def _from_lists(x: list | tuple, where: str) -> np.ndarray:
     leaf = x
     while isinstance(leaf, list | tuple) and leaf:
         leaf = leaf[0]
-    if math.isnan(number(leaf)) or hasattr(leaf, "__array__"):
+    if math.isnan(number(leaf)):
         # A DataLoader makes (D, B) of B lists of D numbers: a list of D tensors, which are not examples.
         kind = type(leaf).__name__
         raise ValueError(f'{where} is a list of {kind}: {ONE}; a Hugging Face Dataset gives one .with_format("torch")')
@@ -261,7 +261,9 @@ def _from_numpy(array: np.ndarray, where: str) -> Tensor:
         array = array.astype(native, copy=False)
         if any(step < 0 or step % array.itemsize for step in array.strides):
             array = array.copy()
-        with warnings.catch_warnings():  # torch warns of read-only memory; nothing here writes to data
+        if array.flags.writeable:
+            return torch.from_numpy(array)
+        with warnings.catch_warnings():  # torch warns of memory that is only to be read; that is all that is done here
             warnings.filterwarnings("ignore", message=".*not writable", category=UserWarning)
             return torch.from_numpy(array)
     raise ValueError(f"{where} is {say}")
