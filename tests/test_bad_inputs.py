@@ -88,7 +88,7 @@ MODELS = [
     (
         "a ladder with too few decoders",
         lambda: vl.HVAE(ladder(), [vl.Bernoulli(2, EVENT)], vl.StandardNormal(2)),
-        "the encoder returned a list, and there are 1 decoders: expected a list of as many",
+        "the encoder returned a list of 2 for 1 decoders: expected a list",
     ),
     (
         "a decoder of another latent size",

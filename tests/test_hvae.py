@@ -560,7 +560,7 @@ def ladder(levels: int = 2) -> vl.Ladder:
         (lambda: vl.HVAE(ladder(), [], vl.StandardNormal(4)), r"decoders are \[\]: expected .* T >= 1"),
         (
             lambda: vl.HVAE(ladder(), [vl.Bernoulli(4, EVENT)], vl.StandardNormal(4)),
-            "1 decoders: expected a list",
+            "the encoder returned a list of 2 for 1 decoders: expected a list",
         ),
         (lambda: vl.HVAE(lambda x: x, [vl.Bernoulli(9, EVENT)], vl.StandardNormal(4)), "is no torch module"),
         (lambda: vl.HVAE(ladder(1), [lambda z: z], vl.StandardNormal(4)), "is no torch module"),

@@ -312,10 +312,10 @@ def test_without_a_prior_the_size_of_the_top_latent_is_the_encoders_or_the_decod
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda model, a: model.decode(a), r"latent is a ndarray: expected a tensor \(\.\.\., 5\)"),
-        (lambda model, a: model.decode([a]), r"latent is a list: expected a tensor .*torch.as_tensor"),
-        (lambda model, a: model.log_joint(binary(), a), "latents are a ndarray: expected a list of 2 tensors"),
-        (lambda model, a: model.log_joint(binary(), [a, a]), "latents are a list: expected a list of 2 tensors"),
+        (lambda model, a: model.decode(a), r"latent is of type ndarray: expected a tensor \(\.\.\., 5\)"),
+        (lambda model, a: model.decode([a]), r"latent is of type list: expected a tensor .*torch.as_tensor"),
+        (lambda model, a: model.log_joint(binary(), a), "latents are of type ndarray: expected a list of 2 tensors"),
+        (lambda model, a: model.log_joint(binary(), [a, a]), "latents are of type list: expected a list of 2 tensors"),
         (
             lambda model, a: model.log_posterior(a, [torch.zeros(1, 6, 5), torch.zeros(1, 6, 4)]),
             "x is ndarray: expected",

@@ -40,7 +40,7 @@ def shape_of(event: Shape, name: str = "event") -> tuple[int, ...]:
     """An integer or a shape as a tuple. Raises ValueError for anything else."""
     sizes: Sequence[Any] = event if isinstance(event, list | tuple) else (event,)
     try:
-        shape = tuple(integers(**{name: size})[0] for size in sizes)
+        shape = tuple(integers(1, **{name: size})[0] for size in sizes)
     except ValueError:
         shape = ()
     if not shape:
@@ -171,7 +171,7 @@ class NetworkConditional(Conditional):
 def _described(output: Any) -> str:
     if isinstance(output, tuple | list):
         return f"a {type(output).__name__} of {', '.join(map(_described, output)) or 'nothing'}"
-    return f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+    return f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
 
 
 class _LocationScale(NetworkConditional):

@@ -182,8 +182,8 @@ class Hierarchy(nn.Module, ABC):
         sizes = self.latents[level - 1 :]
         if not isinstance(latents, list | tuple) or not all(isinstance(z, Tensor) for z in latents):
             raise ValueError(
-                f"latent is a {type(latent).__name__}: expected a tensor (..., {sizes[0]}), or the list of z_{level} "
-                "and up; torch.as_tensor makes one of an array"
+                f"latent is of type {type(latent).__name__}: expected a tensor (..., {sizes[0]}), or the list of "
+                f"z_{level} and up; torch.as_tensor makes one of an array"
             )
         shapes = [tuple(z.shape) for z in latents]
         if not 0 < len(shapes) <= len(sizes) or any(s[-1:] != (n,) for s, n in zip(shapes, sizes, strict=False)):
@@ -255,7 +255,7 @@ class Hierarchy(nn.Module, ABC):
             return
         tensors = isinstance(latents, list | tuple) and all(isinstance(z, Tensor) for z in latents)
         if not tensors or len(latents) != self.levels:
-            got = f"{len(latents)} tensors" if tensors else f"a {type(latents).__name__}"
+            got = f"{len(latents)} tensors" if tensors else f"of type {type(latents).__name__}"
             raise ValueError(f"latents are {got}: expected a list of {self.levels} tensors, one per level")
         for level, (z, size) in enumerate(zip(latents, self.latents, strict=True), start=1):
             if z.shape[-1:] != (size,):

@@ -253,9 +253,9 @@ class HVAE(Hierarchy):
         x, _, priors = self._learn_shapes()
         evidence = returned("the encoder", encoder, self._entering(x))
         if not isinstance(evidence, list | tuple) or len(evidence) != self.levels:
+            got = f"a list of {len(evidence)}" if isinstance(evidence, list | tuple) else type(evidence).__name__
             raise ValueError(
-                f"the encoder returned a {type(evidence).__name__}, and there are {self.levels} decoders: expected a "
-                "list of as many Gaussians, one per level"
+                f"the encoder returned {got} for {self.levels} decoders: expected a list of one Gaussian per level"
             )
         for level, (q, p, size) in enumerate(zip(evidence, priors, self.latents, strict=True), start=1):
             as_expected(f"the encoder for z_{level}", q, (2,), (size,))

@@ -70,6 +70,8 @@ def tried(
     name: str, module: nn.Module, *given: Tensor, batch: tuple[int, ...] = (), event: tuple[int, ...] | None = None
 ) -> Distribution:
     """`returned`, which must be a distribution of this batch shape and, where it is known, this event shape."""
+    if event is None and isinstance(module, Conditional):
+        event = module.event
     return as_expected(name, returned(name, module, *given), batch, event)
 
 
