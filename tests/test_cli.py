@@ -226,6 +226,15 @@ def test_a_training_that_was_stopped_may_be_given_any_epochs_not_yet_done(epochs
     assert_same_training(a, tmp_path / "again")
 
 
+def test_a_plan_of_which_nothing_was_done_leaves_no_trace(own, tmp_path, vaelib, monkeypatch):
+    vaelib("train", "--out", tmp_path / "a", "--data", own, "--epochs", 2, *SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr(vl.Run, "keep", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        assert main(["resume", str(tmp_path / "a"), "--epochs", "9"]) == 130
+    vaelib("resume", tmp_path / "a", "--epochs", 3)
+    assert (settings(tmp_path / "a")["epochs"], settings(tmp_path / "a")["earlier"]) == (3, [[2, 2]])
+
+
 def test_other_epochs_for_a_new_training_are_those_of_one_cosine(own, tmp_path, vaelib):
     vaelib("train", "--out", tmp_path / "a", "--data", own, "--epochs", 1, *SMALL)
     vaelib("resume", tmp_path / "a", "--epochs", 2)
@@ -493,6 +502,11 @@ def test_the_optimizer_and_the_clipping_change_the_training(own, tmp_path, vaeli
             "expected as many levels of each, such as --",
         ),
         (["train", "--out", "x", "--model", "hvae", "--prior", "vamp"], 1, "expected --prior mixture"),
+        (
+            ["train", "--out", "x", "--data", "few.npy", "--model", "vae", "--prior", "vamp"],
+            1,
+            "expected --components 16",
+        ),
         (["train", "--out", "x", "--components", "5"], 1, "--components has no effect"),
         (["train", "--out", "x", "--free-bits", "1"], 1, "--free-bits has no effect"),
         (["train", "--out", "x", "--device", "cuda:99"], 1, "device is 'cuda:99'"),
@@ -510,6 +524,7 @@ def test_the_optimizer_and_the_clipping_change_the_training(own, tmp_path, vaeli
 def test_what_cannot_be_meant_is_one_line_and_an_exit_code(arguments, status, says, tmp_path, vaelib, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.save("nine.npy", np.zeros((9, 4), np.float32))
+    np.save("few.npy", np.zeros((20, 4), np.float32))
     np.save("wild.npy", np.full((20, 4), 1.5, np.float32))
     np.save("nan.npy", np.full((20, 4), np.nan, np.float32))
     Path("wild.json").write_text("{}")

@@ -75,17 +75,21 @@ def resume(options: Namespace) -> int:
     vaelib resume runs/mhvae
     vaelib resume runs/mhvae --epochs 500
 
-    With another number of epochs the learning rate follows, from there on, the cosine over that number. `run.json`
-    keeps both, so that it goes on repeating the training exactly.
+    With another number of epochs, the learning rate follows from there on the cosine over that number, and `run.json`
+    keeps both: it goes on repeating the training, bit for bit where the same steps are compiled (see --compile; auto
+    compiles a training of 10,000 steps or more).
     """
     config, done, note = Config.read(options.run / "run.json"), len(epochs_done(options.run)), ""
     if options.epochs is not None and options.epochs < done:
         raise ValueError(f"{options.run} has done {done} epochs: expected --epochs {done} or more")
     if options.epochs not in (None, config.epochs):
-        note = f"from epoch {done + 1} on the learning rate follows a cosine over {options.epochs} epochs"
-        note += f", no longer over {config.epochs}"
-        earlier = [*(config.earlier or []), [done, config.epochs]] if done else None
-        config = replace(config, epochs=options.epochs, earlier=earlier)
+        if options.epochs > done:
+            note = f"from epoch {done + 1} on the learning rate follows a cosine over {options.epochs} epochs"
+            note += f", no longer over {config.epochs}"
+        earlier = config.earlier or []
+        if done > (earlier[-1][0] if earlier else 0):
+            earlier = [*earlier, [done, config.epochs]]
+        config = replace(config, epochs=options.epochs, earlier=earlier or None)
     return fit(config, options.run, options, resume=True, note=note)
 
 
@@ -190,7 +194,7 @@ def info(options: Namespace) -> None:
 SEED = ("seed", 0, "of the random numbers", from_zero)
 DEVICE = ("device", "auto", "auto, cpu, cuda, cuda:1, mps, ...", str)
 # Each command's options besides those of `Config`: name, default, help, kind.
-OPTIONS: dict[Callable[[Namespace], int | None], list[tuple[str, Any, str, Callable[[str], Any]]]] = {
+OPTIONS: dict[Any, list[tuple[str, Any, str, Callable[[str], Any]]]] = {
     train: [("config", None, "run.json of a training to repeat; options that are given win", location), DEVICE],
     resume: [("epochs", None, "another total", count), DEVICE],
     evaluate: [

@@ -83,7 +83,7 @@ class Config:
     hidden: list[list[int]] = option(None, "layers, levels apart by / [of a vae 200,200, else 200,200/100,100]", layers)
     likelihood: str = option("bernoulli", "p(x | z)", choices=tuple(LIKELIHOODS))
     prior: str = option("standard", "p(z_T); the others are learned", choices=tuple(COMPONENTS))
-    components: int | None = option(None, "of a learned prior [of a mixture 10, of a vamp 500]", count)
+    components: Any = option(None, "of a learned prior [of a mixture 10, of a vamp 500]", count)
     objective: str = option("elbo", "what is maximised", choices=("elbo", "iwae", "dreg", "free_bits"))
     free_bits: float = option(0.5, "nats that each level has free, for that objective", not_negative)
     samples: int = option(1, "draws from the posterior per example and step", count)
@@ -122,7 +122,11 @@ class Config:
 
     @classmethod
     def read(cls, path: Path) -> "Config":
-        """From a `run.json`. Raises ValueError, saying why, where it is none."""
+        """From a `run.json`.
+
+        Raises:
+            ValueError: there is none, a name is missing or unknown, or a value is none that its option takes.
+        """
         if not path.exists():
             raise ValueError(f"there is no {path}: expected the run.json of a training")
         try:
@@ -144,7 +148,12 @@ class Config:
         return cls(**values)
 
     def load(self) -> Dataset:
-        """The data. Raises ValueError where they are not those of the training."""
+        """The data, whose shape is noted, and their digest where they are your own.
+
+        Raises:
+            ValueError: there are none, they are too few, or not those that were noted.
+            OSError: they cannot be read.
+        """
         if self.data in BUNDLED:
             data, digest = load(self.data), None
         elif Path(self.data).exists():
@@ -159,19 +168,30 @@ class Config:
         return data
 
     def build(self, images: Tensor | None = None) -> Hierarchy:
-        """The model, its weights drawn from the seed and, where these are given, fitted to training images."""
+        """The model, its weights drawn from the seed.
+
+        Args:
+            images: training images, where the model is to be trained: their mean is where a Bernoulli likelihood starts
+                from, and they are where the pseudo-inputs of a VAE's vamp prior do.
+
+        Raises:
+            ValueError: the sizes cannot be meant, or nobody has yet said the shape of x.
+        """
+        if self.event is None:
+            raise ValueError("the configuration does not say the shape of x: load the data first")
         torch.manual_seed(self.seed)
         mean = images.mean(0) if images is not None and self.likelihood == "bernoulli" else None
-        event = tuple(self.event)
-        if self.model == "vae":
-            model = VAE.mlp(event, self.latents[0], self.hidden[0], self.likelihood, mean)
-        else:
-            family = MHVAE if self.model == "mhvae" else HVAE
-            model = family.mlp(event, self.latents, self.hidden, self.likelihood, mean)
+        family: Any = {"vae": VAE, "mhvae": MHVAE, "hvae": HVAE}[self.model]
+        stack = (self.latents[0], self.hidden[0]) if self.model == "vae" else (self.latents, self.hidden)
+        model = family.mlp(tuple(self.event), *stack, self.likelihood, mean)
         if self.prior == "mixture":
             model.prior = MixturePrior(self.latents[-1], self.components)
         elif self.prior == "vamp":
             start = images[: self.components] if images is not None and self.model == "vae" else None
+            if start is not None and len(start) < self.components:
+                raise ValueError(
+                    f"a vamp prior starts from as many training images: expected --components {len(start)}"
+                )
             model.prior = VampPrior(model.encoders[-1], self.components, start)
         return model
 
@@ -202,7 +222,8 @@ def split(x: Tensor, config: Config) -> tuple[Dataset, str]:
             f"{config.data} has values outside [0, 1]: a Bernoulli likelihood needs pixels in it; scale the data, or "
             "choose another, such as --likelihood gaussian"
         )
-    digest = hashlib.sha256(f"{x.dtype} {tuple(x.shape)}".encode() + x.contiguous().numpy().tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{x.dtype} {tuple(x.shape)}".encode())
+    digest.update(x.contiguous().numpy().data)
     x, tenth = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(config.seed))], len(x) // 10
     full, test = Split(x[:-tenth]), Split(x[-tenth:])
-    return Dataset(full[:-tenth], full[-tenth:], test, full), digest
+    return Dataset(full[:-tenth], full[-tenth:], test, full), digest.hexdigest()
