@@ -37,7 +37,7 @@ ORIGINAL = BUILD / "mutants" / "original"
 COPIES = [BUILD / "mutants" / str(number) for number in range(min(os.cpu_count() or 1, 4))]
 MEMORY = 16 << 30  # bytes of address space, as a mutant may ask for any number of numbers
 BUDGET = 20  # seconds of tests for each mutant; one that lives meets them all
-UNRELATED = tuple(f"tests/test_{name}" for name in ("benchmarks", "mutate", "notebooks", "package", "project", "tools"))
+UNRELATED = tuple(f"tests/test_{name}" for name in ("benchmarks", "notebooks", "project", "tools"))
 PRELOADED = "torch._dynamo", "scipy.stats", "sympy", "matplotlib.pyplot", "pytest", "hypothesis", "coverage"
 PYTEST = [
     "--doctest-modules",
@@ -52,7 +52,7 @@ PYTEST = [
 ]
 PYTEST += ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
 
-PAIRS = [(ast.Add, ast.Sub), (ast.Mult, ast.Div), (ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq)]
+PAIRS: list[Any] = [(ast.Add, ast.Sub), (ast.Mult, ast.Div), (ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq)]
 PAIRS += [(ast.Is, ast.IsNot), (ast.In, ast.NotIn), (ast.And, ast.Or), (ast.BitAnd, ast.BitOr)]
 OTHER: dict[Any, Any] = {a: b for pair in PAIRS for a, b in (pair, pair[::-1])}
 OTHER |= {ast.FloorDiv: ast.Div, ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.MatMult: ast.Mult}
@@ -92,7 +92,7 @@ def changed(node: ast.AST, **fields: Any) -> Any:
     return copy
 
 
-def variants(node: Any) -> Iterator[tuple[ast.AST, ast.AST]]:
+def variants(node: Any) -> Iterator[tuple[Any, ast.AST]]:
     """(a node, what to put in its place), for a node and what belongs to it."""
     match node:
         case ast.BinOp(op=op) | ast.AugAssign(op=op) | ast.BoolOp(op=op) if type(op) in OTHER:
@@ -133,7 +133,7 @@ def variants(node: Any) -> Iterator[tuple[ast.AST, ast.AST]]:
                 yield test, ast.UnaryOp(ast.Not(), test)
 
 
-def sites(node: ast.AST, scope: ast.AST, statement: ast.AST) -> Iterator[tuple[ast.AST, str, tuple[int, int]]]:
+def sites(node: ast.AST, scope: ast.AST, statement: ast.AST) -> Iterator[tuple[Any, str, tuple[int, int]]]:
     """(a node, the text to put in its place, the lines that reach it), for all that can be changed below a node."""
     for child in ast.iter_child_nodes(node):
         if isinstance(node, ast.stmt | ast.arg) and child in (
@@ -344,7 +344,7 @@ def told(job: Job) -> str:
 
 
 def measured() -> dict[str, tuple[float, dict[str, list[int]]]]:
-    """Each test's seconds, and the lines that it reaches in each module; what is known already is not measured again."""
+    """Each test's seconds and the lines that it reaches in each module; what is known is not measured again."""
     files = ["vaelib", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/test_*.py")))]
     files = [file for file in files if not file.startswith(UNRELATED)]
     for file, _ in pool([file for file in files if not kept(file).exists()], measure, lambda file: 900):
