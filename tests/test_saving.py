@@ -438,6 +438,27 @@ def test_the_description_does_not_change_by_training_or_use():
     assert saving.describe(used.train()) == before
 
 
+def test_the_description_leaves_out_what_decides_nothing():
+    def described(value):
+        return saving.describe(mine(temperature=value))
+
+    assert described(torch.device("cpu")) == described(torch.device("cuda", 1))
+    assert described(np.float64(0.5)) == described(0.5)
+    assert described((1, 2)) == described([1, 2])  # JSON has lists only
+    assert described({"a", "b"}) == described({"b", "a"}) != described({"a"})
+    assert " _flat_weights" not in saving.describe(nn.LSTM(2, 3))  # torch's own, which other versions may not have
+    assert " _temperature=0.5" in described(0.5)
+
+
+def test_tensors_without_numbers_share_nothing():
+    made = nn.Module()
+    made.register_buffer("one", torch.empty(0))
+    made.register_buffer("two", torch.empty(0))
+    with torch.device("meta"):
+        made.one_more, made.two_more = nn.Linear(2, 2), nn.Linear(2, 2)
+    assert "shared" not in saving.describe(made)
+
+
 # --- Weights that are shared ------------------------------------------------------------------------------------------
 
 
@@ -553,6 +574,15 @@ def test_shared_weights_do_not_fit_a_model_that_does_not_share_them(make, tmp_pa
             vl.load_model(tmp_path / path, into=into)
 
 
+def test_shared_buffers_come_back_shared(tmp_path):
+    vl.save(saved := tied(), tmp_path / "m")
+    name = "body.1.running_mean"
+    assert f"decoders.0.{name}: float32 [8] shared with encoders.0.{name}" in saving.describe(saved).split("\n")
+    loaded = vl.load_model(tmp_path / "m", into=tied())
+    loaded.encoders[0].body[1].running_mean.fill_(3)
+    assert (loaded.decoders[0].body[1].running_mean == 3).all()
+
+
 def test_a_file_holds_each_storage_once(tmp_path):
     weight = torch.rand(100, 100)
     saving.write(tmp_path / "m", {"a": weight, "b": weight, "c": weight.view(100, 100)}, {})
@@ -564,6 +594,8 @@ def test_views_that_overlap_are_written_as_copies(tmp_path):
     tensors = {
         "whole": memory,
         "square": memory.view(3, 4),
+        "small": memory[:4].view(2, 2),
+        "turned": memory[:4].view(2, 2).T,
         "transposed": memory.view(3, 4).T,
         "front": memory[:8],
         "back": memory[4:],
