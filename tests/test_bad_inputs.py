@@ -14,7 +14,7 @@ import vaelib as vl
 from vaelib import diagnostics, nets, sandwich
 from vaelib.exact import LinearGaussian, LinearGaussianChain, grid, ppca
 from vaelib.models import LIKELIHOODS
-from vaelib.training import fast as training_steps
+from vaelib.training.step import PlainAdam
 
 EVENT = (1, 4, 4)
 QUICK = {"epochs": 1, "progress": False, "device": "cpu"}
@@ -335,8 +335,8 @@ def test_a_gaussian_likelihood_takes_any_finite_number():
 def steps(monkeypatch):
     """Counts the optimiser's steps."""
     taken = []
-    step = training_steps.Adam.step
-    monkeypatch.setattr(training_steps.Adam, "step", lambda self, *args: (taken.append(1), step(self, *args))[1])
+    step = PlainAdam.step
+    monkeypatch.setattr(PlainAdam, "step", lambda self, *args: (taken.append(1), step(self, *args))[1])
     return taken
 
 
@@ -371,7 +371,7 @@ FIT = [
         "example 0 of train is uint8: expected floating-point numbers; divide 8-bit images",
     ),
     ({"train": np.zeros((3, *EVENT), dtype=np.int64)}, "train is int64: expected floating-point"),
-    ({"train": [x()]}, "takes 16 numbers per example"),
+    ({"train": [x()]}, r"x has shape \(1, 6, 1, 4, 4\): expected a batch of shape \(1, 4, 4\) per example"),
     ({"train": None}, "train is of type NoneType: expected"),
     ({"train": x() + 0.5}, r"outside \{0, 1\} .*pass transform=vl.binarise"),
     ({"train": x(0)}, "with at least one example"),
@@ -442,7 +442,6 @@ REFUSED = [
     pytest.param(lambda: vae().log_joint(x(), torch.zeros(2, 6, 3)), id="log_joint: a tensor for a list"),
     pytest.param(lambda: vae("gaussian", mean=torch.zeros(EVENT)), id="a mean for a Gaussian"),
     pytest.param(lambda: vae()(x().double()), id="float64 data for a float32 model"),
-    pytest.param(lambda: fit(train=np.zeros((3, *EVENT))), id="fit: a numpy array of float64"),
     pytest.param(lambda: hierarchy()(x()[:, :, :3]), id="a general hierarchy and images of another size"),
     pytest.param(lambda: fit(train=TensorDataset(x(0))), id="fit: a data set without items"),
     pytest.param(lambda: fit(train=np.array(["a"])), id="fit: an array of words"),
@@ -557,7 +556,7 @@ def test_a_loss_of_nan_in_the_last_epoch_is_a_floating_point_error():
 
 
 def test_a_schedule_that_turns_into_nan_stops_the_training():
-    with pytest.raises(ValueError, match="beta nan: expected numbers from 0 on"):
+    with pytest.raises(ValueError, match=r"beta is nan at epoch 0\.000: expected a finite number"):
         fit(beta=lambda epoch: math.nan)
 
 

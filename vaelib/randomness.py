@@ -36,7 +36,12 @@ class RandomStream:
         self._former: list[list[Tensor]] = []
         with _ONE_AT_A_TIME:
             before = self._now()
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would set the generators of all devices
+            if self.device.type == "cuda":
+                with torch.cuda.device(self.device):
+                    torch.cuda.manual_seed(seed)
+            elif self.device.type == "mps":
+                torch.mps.manual_seed(seed)
             self.state = self._now()
             self._put(before)
 
