@@ -603,6 +603,20 @@ def test_the_commands_of_the_readme_and_of_the_help_are_commands():
         parser().parse_args(line.split())
 
 
+def test_ctrl_c_between_two_epochs_ends_a_training_in_good_order(own, tmp_path, vaelib, monkeypatch, capsys):
+    epochs = vl.Training.__iter__
+
+    def interrupted(self):
+        yield next(epochs(self))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vl.Training, "__iter__", interrupted)
+        assert main(["train", "--out", str(tmp_path / "a"), "--data", str(own), "--epochs", "3", *SMALL]) == 130
+    assert capsys.readouterr().out.startswith("1 epochs, best ELBO")
+    assert "3 epochs" in vaelib("resume", tmp_path / "a")
+
+
 # Processes of their own
 
 
@@ -618,10 +632,10 @@ def test_ctrl_c_keeps_whole_epochs_and_exits_with_130(own, tmp_path):
     while not (folder / "last.safetensors").exists() and child.poll() is None:
         time.sleep(0.01)
     child.send_signal(signal.SIGINT)
-    _, error = child.communicate(timeout=60)
+    output, error = child.communicate(timeout=60)
     assert child.returncode == 130, error
     assert "Traceback" not in error
-    assert "whole epochs" in error
+    assert "epochs, best ELBO" in output
     vl.load_model(folder / "last.safetensors")
 
 

@@ -117,9 +117,12 @@ def fit(config: Config, folder: Path, options: Namespace, resume: bool, note: st
     )
     if note and processes.rank() == 0:
         print(note)
-    for _ in training:
-        pass
     history = training.history
+    try:
+        for _ in training:
+            pass
+    except KeyboardInterrupt:  # between two epochs, where the training does not see it
+        history.interrupted = True
     if history and processes.rank() == 0:
         highest = max(summary.elbo for summary in history.curve)
         print(f"{len(history)} epochs, best ELBO {highest:.2f} nats per example, kept in {folder}")
