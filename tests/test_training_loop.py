@@ -152,7 +152,7 @@ def test_bad_options_are_one_clear_error(options, says):
         (torch.zeros(4, 4, 4), r"x has shape \(4, 4, 4\)"),
         (torch.zeros(0, 1, 4, 4), "at least one example"),
         (np.zeros((4, 1, 4, 4), dtype=np.uint8), "floating-point"),
-        ("images.npz", "expected a tensor, a numpy array or a map-style Dataset"),
+        ("images.npz", "train is 'images.npz': expected the data themselves"),
     ],
 )
 def test_bad_data_are_one_clear_error(data, says):

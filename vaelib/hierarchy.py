@@ -34,14 +34,19 @@ class Hierarchy(nn.Module, ABC):
     Attributes:
         event: the shape of an example; a batch x is (B, *event).
         latents: the sizes (L_1, ..., L_T).
-        support: the values of x that p(x | z) can score, or None where it does not say.
     """
 
     decoders: nn.ModuleList
     prior: nn.Module
     event: tuple[int, ...]
     latents: tuple[int, ...]
-    support: constraints.Constraint | None
+    _support: constraints.Constraint | None
+
+    @property
+    def support(self) -> constraints.Constraint | None:
+        """What values of x the likelihood can score: what its decoder declares, else what was seen as it was tried."""
+        declared = self.decoders[0].support if isinstance(self.decoders[0], Conditional) else None
+        return self._support if declared is None else declared
 
     @property
     def levels(self) -> int:
@@ -302,9 +307,7 @@ class Hierarchy(nn.Module, ABC):
         likelihood = tried("decoder 1", self.decoders[0], self.condition(latents), batch=(3, 2))
         self.event = tuple(likelihood.event_shape)
         self.latents = tuple(z.shape[-1] for z in latents)
-        decoder = self.decoders[0]
-        declared = decoder.support if isinstance(decoder, Conditional) else None
-        self.support = _support_of(likelihood) if declared is None else declared
+        self._support = _support_of(likelihood)
         return made_up(2, *self.event), latents, priors
 
 

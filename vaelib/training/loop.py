@@ -142,8 +142,8 @@ class Training:
         with nullcontext() if self.run is None else self.run.opened(state), self._bar() as bar:
             began = time.perf_counter() - (self.history.seconds[-1] if self.history else 0.0)
             while len(self.history) < self.epochs:
-                before = {name: value.clone() for name, value in self.model.state_dict().items()}
                 try:
+                    before = {name: value.clone() for name, value in self.model.state_dict().items()}
                     train, lr, beta = self._epoch(len(self.history))
                     valid = None if self.valid is None else validate(self.model, self.valid, self.batch_size, self.seed)
                     self._check_finite(valid)
@@ -151,6 +151,8 @@ class Training:
                     self.history.append(Epoch(len(self.history) + 1, train, valid, lr, beta, seconds))
                     if self.run is not None:
                         self.run.keep(state)
+                    bar.update()
+                    bar.set_postfix(elbo=f"{self.history.curve[-1].elbo:.2f}")
                 except FloatingPointError:
                     self.model.load_state_dict(before)
                     raise
@@ -158,8 +160,6 @@ class Training:
                     self.history.interrupted, done = True, len(self.history)
                     print(f"Stopped in epoch {done + 1}: {done} whole epochs are in the history.", file=sys.stderr)
                     return
-                bar.update()
-                bar.set_postfix(elbo=f"{self.history.curve[-1].elbo:.2f}")
                 yield self.history[-1]
 
     def _epoch(self, done: int) -> tuple[Summary, float, float]:
@@ -280,8 +280,11 @@ def fit(model: Hierarchy, train: Any, valid: Any = None, *, epochs: int, **optio
         One `Epoch` for each, with the lists `train`, `valid`, `lr`, `beta` and `seconds`.
     """
     training = Training(model, train, valid, epochs=epochs, **options)
-    for _ in training:
-        pass
+    try:
+        for _ in training:
+            pass
+    except KeyboardInterrupt:  # between two epochs
+        training.history.interrupted = True
     return training.history
 
 
