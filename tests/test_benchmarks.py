@@ -17,6 +17,7 @@ import scaling  # noqa: E402
 import speed  # noqa: E402
 
 
+@pytest.mark.slow
 def test_the_speed_benchmark_measures_every_contender_on_both_workloads():
     command = [sys.executable, str(SPEED), "--threads", "1", "--rounds", "2", "--quick"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -33,6 +34,7 @@ def test_the_speed_benchmark_measures_every_contender_on_both_workloads():
         assert losses[0] < 300  # an untrained model is at 784 ln 2 = 543
 
 
+@pytest.mark.slow
 def test_the_gpu_benchmark_rehearses_on_a_cpu(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu", "--quick"])
     monkeypatch.setattr(gpu, "WAYS", {"plain": False})  # compiling has tests of its own
@@ -44,6 +46,7 @@ def test_the_gpu_benchmark_rehearses_on_a_cpu(monkeypatch, capsys):
     assert "| all | not measured | not measured | not measured |" in committed
 
 
+@pytest.mark.slow
 def test_a_wrong_bound_ends_the_gpu_benchmark(monkeypatch, capsys):
     def wrong(terms):  # by a thousandth, where the numbers are float32
         return vl.elbo(terms) * (1 + 1e-3 * (terms.log_px.dtype == torch.float32))

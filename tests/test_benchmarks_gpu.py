@@ -49,6 +49,7 @@ def test_what_is_right_passes_and_every_bound_and_gradient_is_looked_at(images):
     assert 0 < min(rounded) < max(rounded) < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["elbo", "iwae"])
 @pytest.mark.parametrize("fault", ["value", "gradient", "nan"])
 def test_each_fault_ends_it_with_status_one_and_no_page(run, monkeypatch, capsys, name, fault):
@@ -78,6 +79,7 @@ def test_a_fault_of_a_hundred_millionth_is_found_in_float64(images, monkeypatch)
     assert float(rows[0][1]) == pytest.approx(1e-8, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
 def test_without_a_gpu_one_line_status_two_and_no_page(tmp_path):
     out = tmp_path / "gpu.md"
@@ -108,6 +110,7 @@ def test_a_page_is_continued_on_the_same_device_only():
     assert gpu.kept(gpu.page({}, "Device: X. torch 1."), "Device: X. torch 1.") == {}
 
 
+@pytest.mark.slow
 def test_the_rehearsal_of_one_table_leaves_the_others_unmeasured_and_writes_nothing(run, capsys):
     status, out = run("--device", "cpu", "--quick", "--only", "time")
     assert status == 0
@@ -117,6 +120,7 @@ def test_the_rehearsal_of_one_table_leaves_the_others_unmeasured_and_writes_noth
     assert "| all | not measured | not measured | not measured | not measured |" in shown  # speed
 
 
+@pytest.mark.slow
 def test_a_step_that_cannot_be_compiled_is_marked(monkeypatch, capsys):
     def refuse(*_):
         raise RuntimeError("no compiler today")
@@ -130,6 +134,7 @@ def test_a_step_that_cannot_be_compiled_is_marked(monkeypatch, capsys):
     assert "no compiler today" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_loop_by_hand_trains_the_model_of_fit(images, monkeypatch):
     """The same start, and after as many steps nearly the same bound."""
     models, build = [], gpu.build

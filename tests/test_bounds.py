@@ -112,6 +112,7 @@ def two_scalar_levels() -> vl.MHVAE:
     return model.double()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [vl.VAE(Line(0.3, -0.2), Line(0.9, -0.3)).double(), two_scalar_levels()])
 def test_dreg_has_the_exact_gradient_of_the_expected_iwae_bound(model):
     """Also through q(z_2 | z_1), whose mean moves with z_1, where it is easily got wrong. K = 3."""
@@ -143,6 +144,7 @@ def test_dreg_has_the_exact_gradient_of_the_expected_iwae_bound(model):
             assert abs(mean - slope) < 6 * stderr + 1e-6
 
 
+@pytest.mark.slow
 def test_dreg_scatters_less_than_iwae_for_the_encoder_and_not_at_all_at_the_exact_posterior():
     x = torch.full((500, 1), 0.7, dtype=torch.float64)
 

@@ -81,6 +81,7 @@ def kl_claim(formula=kl):
     return made
 
 
+@pytest.mark.slow
 def test_the_closed_form_kl_stands_before_every_kind_of_witness():
     report = kl_claim().report()
     assert report.problems == []
@@ -353,6 +354,7 @@ def test_special_functions_agree_in_every_namespace():
     made.check()
 
 
+@pytest.mark.slow
 def test_a_chain_rule_stands_by_enumeration():
     def chain(f, q, p):
         qa, pa = q.sum(axis=1), p.sum(axis=1)

@@ -142,6 +142,7 @@ def test_the_ledger_reads_the_record_that_a_claim_writes(tmp_path):
     assert audit(write(tmp_path, claims=[claim.report().record()])) == []
 
 
+@pytest.mark.slow
 def test_the_ledger_starts_as_a_module_without_a_warning(tmp_path):
     """runpy warns of a module that its package has imported already, and would run it twice."""
     command = [sys.executable, "-W", "error", "-m", "vaelib.checking.ledger", "--help"]

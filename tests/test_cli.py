@@ -626,6 +626,7 @@ def program(*arguments: object, module: tuple[str, ...] = ("vaelib",)) -> subpro
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_whole_epochs_and_exits_with_130(own, tmp_path):
     folder = tmp_path / "e"
     child = program("train", "--out", folder, "--data", own, "--epochs", 100_000, "--compile", "no", *SMALL)
@@ -639,6 +640,7 @@ def test_ctrl_c_keeps_whole_epochs_and_exits_with_130(own, tmp_path):
     vl.load_model(folder / "last.safetensors")
 
 
+@pytest.mark.slow
 def test_two_processes_go_on_as_one_and_say_everything_once(own, tmp_path, vaelib):
     folder, alone = tmp_path / "two", tmp_path / "one"
     vaelib("train", "--out", folder, "--data", own, "--epochs", 1, *SMALL)

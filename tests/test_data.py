@@ -110,6 +110,7 @@ def test_the_files_are_small_and_packed_reproducibly():
             assert member.compress_type == zipfile.ZIP_LZMA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sizes"),
     [

@@ -35,6 +35,7 @@ def scalar_encoders() -> list[LinearGaussian]:
     return [LinearGaussian(number(a**0.5), zero, number(1 - a)) for a in (0.6, 0.5)]
 
 
+@pytest.mark.slow
 def test_marginal_of_a_scalar_chain_by_quadrature():
     def integrand(z1, z2, x=0.7):
         return stats.norm.pdf(x, 0.9 * z1, 0.7) * stats.norm.pdf(z1, 0.8 * z2, 0.5) * stats.norm.pdf(z2)
@@ -102,6 +103,7 @@ def test_sampled_elbo_agrees_with_the_exact_one(levels):
     assert biased.abs().max() > 5  # the test would notice 0.05 nats
 
 
+@pytest.mark.slow
 def test_iwae_lies_between_the_elbo_and_log_px_and_rises():
     c, x = chain(2), x_for(2)
     encoders = [LinearGaussian(q.weight, q.bias, 2 * q.covariance) for q in c.posteriors()]
@@ -203,6 +205,7 @@ def test_ppca_refuses_what_has_no_answer(x, latent, sigma, says):
 # --- Trained linear models reach their oracle -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_linear_vae_trained_by_fit_reaches_the_ppca_optimum():
     x = data().float()
     torch.manual_seed(0)
@@ -217,6 +220,7 @@ def test_a_linear_vae_trained_by_fit_reaches_the_ppca_optimum():
     assert -0.003 < best - bound < 0.01 + 0.003
 
 
+@pytest.mark.slow
 def test_a_three_level_linear_chain_trained_by_fit_reaches_its_exact_marginal():
     x = data().float()
     torch.manual_seed(0)
@@ -314,6 +318,7 @@ def test_expected_iwae_at_the_exact_posterior_does_not_depend_on_k():
         assert torch.allclose(t.iwae(samples), t.log_px(), atol=1e-10)
 
 
+@pytest.mark.slow
 def test_sampled_iwae_agrees_with_the_expected_one():
     torch.manual_seed(0)
     model = vl.VAE.mlp(3, latent=2, hidden=(4,), likelihood="bernoulli").double()
@@ -327,6 +332,7 @@ def test_sampled_iwae_agrees_with_the_expected_one():
         assert abs(biased) > 5  # E10: another constant would be noticed
 
 
+@pytest.mark.slow
 def test_grid_agrees_with_scipy_for_a_two_level_model_of_scalars():
     torch.manual_seed(0)
     model = vl.MHVAE.mlp(2, latents=(1, 1), hidden=((3,), (3,))).double()

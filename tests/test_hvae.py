@@ -275,6 +275,7 @@ def test_one_level_is_the_vae():
     assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(ours[:4], theirs[:4], strict=True))
 
 
+@pytest.mark.slow
 def test_dreg_has_the_gradient_of_iwae_also_for_weights_that_p_and_q_share():
     """A level's prior is part of its posterior: decoder 2 receives a gradient from both roles."""
     torch.manual_seed(0)

@@ -437,6 +437,7 @@ def test_the_size_of_a_batch_is_a_positive_integer(batch_size):
 # Packages that need not be here
 
 
+@pytest.mark.slow
 def test_neither_pandas_nor_pillow_nor_datasets_is_imported():
     code = (
         "import sys, numpy as np; from vaelib.data.inputs import as_tensor\n"

@@ -213,6 +213,7 @@ def test_latents_may_be_an_array_and_may_have_a_gradient():
         assert np.allclose(points, z, atol=0.02)  # eight bits of a bfloat16
 
 
+@pytest.mark.slow
 def test_plots_need_neither_the_training_nor_matplotlib_to_be_imported():
     code = """
 import sys, vaelib.arguments

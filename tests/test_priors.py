@@ -258,6 +258,7 @@ def trained(number: int) -> float:
         return vl.elbo(model(x, samples=200)).mean().item()
 
 
+@pytest.mark.slow
 def test_learned_priors_reach_more_where_the_aggregate_posterior_has_two_modes():
     """The decoder is linear, so that it cannot make two clusters of one: the prior has to. Both gain 1.7 nats."""
     normal, mixture, vamp = (trained(number) for number in range(3))

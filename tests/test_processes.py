@@ -116,6 +116,7 @@ def test_two_processes_give_what_one_gives(family, extra, tmp_path):
     assert all(torch.allclose(left[name], right[name], atol=1e-4) for name in left)
 
 
+@pytest.mark.slow
 def test_without_the_noise_of_the_whole_batch_two_processes_differ(tmp_path):
     """The comparison above would notice."""
     spoil = "from contextlib import nullcontext\nprocesses.noise_of = lambda count: nullcontext()\n"
@@ -126,6 +127,7 @@ def test_without_the_noise_of_the_whole_batch_two_processes_differ(tmp_path):
     assert not all(torch.allclose(one[name], two[name], atol=1e-3) for name in one)
 
 
+@pytest.mark.slow
 def test_a_crashed_process_ends_the_others_with_an_error_and_the_checkpoint_goes_on(tmp_path):
     code = SETUP.format(family="MHVAE", progress=False) + CRASH
     began = time.monotonic()

@@ -124,6 +124,7 @@ def same_seed(model: vl.Hierarchy, case: Case, **options) -> vl.Terms:
     return model(case.x(), samples=case.samples, **options)
 
 
+@pytest.mark.slow
 @over_cases(80)
 def test_terms_have_their_shapes_and_dtype_and_make_the_log_weights(case):
     terms = same_seed(case.model(), case)
@@ -334,6 +335,7 @@ def test_latents_without_a_batch_axis_of_their_own_broadcast_against_the_data(ca
     assert torch.allclose(posterior, model.log_posterior(x, full), atol=case.atol)
 
 
+@pytest.mark.slow
 @over_cases()
 def test_every_weight_moves_the_bounds_and_gets_a_finite_gradient(case):
     for bound, path in ((vl.elbo, False), (vl.iwae, False), (vl.dreg, True)):

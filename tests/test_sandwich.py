@@ -26,6 +26,7 @@ def test_annealed_weights_have_the_mean_that_makes_them_an_estimate_of_px(levels
     assert log_w.mean() < -5 * log_w.std() / 2000**0.5  # and the log of one weight is a lower bound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [1, 2, 3])
 def test_the_sandwich_holds_the_exact_value_and_closes_with_more_steps(levels):
     c = chain(levels)
@@ -97,6 +98,7 @@ def test_ais_is_seeded_and_leaves_the_callers_random_numbers_and_the_weights_alo
     assert model.training
 
 
+@pytest.mark.slow
 def test_ais_agrees_with_quadrature_for_a_general_hierarchy():
     torch.manual_seed(0)
     model = vl.HVAE.mlp(6, latents=(1, 1), hidden=((4,), (4,))).double()

@@ -416,6 +416,7 @@ sys.stdout.write(t.saving.describe(made))
 """
 
 
+@pytest.mark.slow
 def test_the_description_is_the_same_in_every_process():
     """Sets are ordered by a hash that is seeded anew in each process; functions and objects lie at other addresses."""
     code = DESCRIBE.format(tests=str(Path(__file__).parent))
@@ -705,6 +706,7 @@ def test_every_truncation_is_noticed(tmp_path):
             vl.load_model(tmp_path / "m")
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_noticed_or_harmless(tmp_path):
     """A bit in the header's padding or in a tensor's name or type may be caught by safetensors, JSON or the digest."""
     saved = vl.VAE.mlp(4, 1, (2,))
@@ -791,6 +793,7 @@ vl.save(vl.VAE.mlp(4, 1, (2,)), sys.argv[1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kills as POSIX does")
 def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path):
     keep = {"m", "movie.part", "data.part", "m.deadbeef", "notes.12345678.part.txt"}

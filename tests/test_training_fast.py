@@ -77,6 +77,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "options"), CASES.values(), ids=CASES.keys())
 def test_a_recorded_step_is_the_plain_step_bit_for_bit(make, options, monkeypatch, capsys):
     options = dict(options)
@@ -92,6 +93,7 @@ def test_a_recorded_step_is_the_plain_step_bit_for_bit(make, options, monkeypatc
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_recorded_step_follows_the_data_and_beta():
     """What a record must not hold fast: another batch, another beta, other weights change the result."""
     model = chain()
@@ -115,6 +117,7 @@ def test_a_recorded_step_follows_the_data_and_beta():
     assert at(x, 1.0) != first
 
 
+@pytest.mark.slow
 def test_a_recorded_step_follows_the_learning_rate():
     moved = []
     for lr in (0.0, 1e-3, 1e-2):
@@ -128,6 +131,7 @@ def test_a_recorded_step_follows_the_learning_rate():
     assert moved == pytest.approx([0.0, 1e-3, 1e-2], rel=1e-3)  # the first step of Adam is as long as lr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiled", [False, True])
 def test_recording_takes_no_step(compiled):
     """It runs the step to see what it does; weights, Adam's state, statistics and random numbers are as before."""
@@ -228,6 +232,7 @@ def test_a_step_that_cannot_be_recorded_is_run_as_it_stands(capsys):
     assert same(plain, recorded)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("message", ["no C++ compiler was found", ""])
 def test_a_step_that_cannot_be_compiled_is_replayed(message, monkeypatch, capsys):
     def no_compiler(*args):
@@ -239,6 +244,7 @@ def test_a_step_that_cannot_be_compiled_is_replayed(message, monkeypatch, capsys
     assert same(replayed, trained(chain, False)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", ["torch.fx.experimental.proxy_tensor.make_fx", "torch.compile"])
 def test_a_torch_that_has_changed_is_one_line_and_the_plain_step(gone, monkeypatch, capsys):
     """What is not settled in torch may take other arguments one day, or go."""
@@ -289,6 +295,7 @@ def test_frozen_weights_stay_where_they_are():
     assert not same(start.decoders, model.decoders)
 
 
+@pytest.mark.slow
 def test_bfloat16_blurs_the_gradients_and_spares_the_densities():
     model, x = chain(), binary()
     losses = {}

@@ -31,6 +31,7 @@ def stripes(n: int = 200) -> torch.Tensor:
     return torch.where(upright, rows, columns).float() * 0.9 + 0.05
 
 
+@pytest.mark.slow
 def test_fit_raises_the_elbo_and_the_held_out_likelihood():
     m, x = model(2), stripes(1000)
     binary = torch.bernoulli(stripes(500), generator=torch.Generator().manual_seed(1))
@@ -43,6 +44,7 @@ def test_fit_raises_the_elbo_and_the_held_out_likelihood():
     assert after.mean + 3 * after.stderr < 16 * math.log(2)
 
 
+@pytest.mark.slow
 def test_a_linear_gaussian_model_learns_the_entropy_of_its_data():
     """No model can beat -H(x) in expectation; the right family comes close to it."""
     chain = LinearGaussianChain.random([3, 1], seed=4)
@@ -170,6 +172,7 @@ def test_divergence_is_said_not_trained_through():
         vl.fit(model(), stripes(), transform=torch.bernoulli, epochs=50, lr=1e30, **QUICK)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("objective", "samples"),
     [(vl.iwae, 5), (vl.dreg, 5), (vl.dreg, 1), (partial(vl.free_bits, nats=0.5), 1)],
@@ -183,6 +186,7 @@ def test_every_objective_trains(objective, samples):
     assert vl.nll(trained, x, samples=100).mean < before - 1
 
 
+@pytest.mark.slow
 def test_the_objective_gets_terms_and_beta_and_is_what_is_maximised():
     seen = []
 
@@ -210,6 +214,7 @@ def test_training_on_a_gpu_reaches_what_the_cpu_reaches():
     assert a.mean == pytest.approx(b.mean, abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("progress", "disable", "shown"), [(True, False, True), (True, True, False), (False, False, False)]
 )

@@ -74,6 +74,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_folder_that_becomes_read_only_keeps_the_epochs_before(tmp_path):
     folder = tmp_path / "run"
     code = READ_ONLY.format(tests=str(Path(__file__).parent), folder=str(folder))
@@ -117,6 +118,7 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(tmp_path):
     assert again.seconds == sorted(again.seconds)
 
 
+@pytest.mark.slow
 def test_a_compiled_training_is_resumed_bit_for_bit(tmp_path):
     options = QUICK | {"compile": True, "run": vl.Run(tmp_path, resume=True)}
     vl.fit(model(), images(48), epochs=2, **options)
@@ -376,6 +378,7 @@ vl.fit(model(), images(), images(20), epochs=400, run=vl.Run({folder!r}, resume=
 """
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_to_kill_9_at_random_moments(tmp_path):
     """50 kills, each some milliseconds after the folder changed; then the run is brought to its end and compared.
 
