@@ -77,8 +77,8 @@ class Training:
         progress: show a bar.
 
     Ctrl-C ends the training early: the model keeps its weights of that moment, and `history` its whole epochs. Under
-    torchrun the processes share each batch, and the result is that of one process; see `vaelib.processes`. A block of
-    PyTorch's random numbers is held during an epoch, so trainings in threads take turns and give the same numbers.
+    torchrun the processes share each batch, and the result is that of one process; see `vaelib.processes`. An epoch has
+    PyTorch's random numbers to itself, so trainings in threads take turns, and give what they give one after the other.
 
     Raises:
         ValueError: for arguments or data that cannot be meant; as it begins, see `Run`.
