@@ -242,3 +242,14 @@ def test_set_up_without_a_network_says_so_and_goes_on_the_next_time(bare):
     run.set_up()
     assert downloaded.exists()
     assert len(calls) == 1
+
+
+@needs_links
+def test_set_up_tries_again_where_an_index_did_not_answer_once(bare, monkeypatch):
+    _, calls = bare
+    monkeypatch.setattr(run, "call", lambda *command: calls.append(command) or int(len(calls) == 1))
+    run.set_up()
+    assert len(calls) == 2
+    assert calls[0] == calls[1]
+    run.set_up()
+    assert len(calls) == 2

@@ -123,7 +123,8 @@ def set_up() -> None:
             f"Could not make {VENV} ({error}). On Debian or Ubuntu `sudo apt install python3-venv` brings the missing "
             "part; elsewhere, see that the disk has room and that no other program uses the folder."
         )
-    if call(*install) != 0:
+    # To pip an index that does not answer once looks like a version that does not exist: hence a second time.
+    if call(*install) != 0 and call(*install) != 0:
         STAMP.write_text("failed")
         sys.exit(
             "The packages could not be installed; pip's message is above. If the network is down (pip then blames the "
