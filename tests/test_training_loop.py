@@ -7,11 +7,12 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import TensorDataset
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import vaelib as vl
 from vaelib.exact import LinearGaussianChain
-from vaelib.training import checks
+from vaelib.training import checks, device
 from vaelib.training.loop import validate
 
 QUICK = {"progress": False, "device": "cpu"}
@@ -243,3 +244,179 @@ def test_looking_at_the_data_takes_little_memory(monkeypatch):
     with pytest.raises(ValueError, match=r"outside \{0, 1\}"):
         vl.fit(model(), x, transform=lambda x: seen.append(len(x)) or x, epochs=1, **QUICK)
     assert seen == [30, 30, 30, 30, 10]
+
+
+# --- Data as they come ------------------------------------------------------------------------------------------------
+
+
+def weights(m: nn.Module) -> torch.Tensor:
+    return torch.cat([weight.detach().flatten() for weight in m.parameters()])
+
+
+def binary(n: int = 90) -> torch.Tensor:
+    return torch.bernoulli(stripes(n), generator=torch.Generator().manual_seed(1))
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter(binary())
+
+
+class Dicts(Dataset):
+    def __len__(self):
+        return 90
+
+    def __getitem__(self, i):
+        return {"image": binary()[i], "label": 0}
+
+
+def test_a_stream_is_trained_on_batch_by_batch():
+    """Loaders of the same batches give the same training, whatever they load; a stream is cut into batches."""
+    x = binary()
+    results = []
+    for data in (
+        DataLoader(TensorDataset(x, torch.zeros(90)), batch_size=20),
+        DataLoader(x, batch_size=20),
+        DataLoader(Stream(), batch_size=20),
+    ):
+        trained = model()
+        history = vl.fit(trained, data, x[:20], epochs=3, batch_size=20, lr=1e-2, **QUICK)
+        results.append((weights(trained), history.train, history.lr))
+    for got, *rest in results[1:]:
+        assert torch.equal(got, results[0][0])
+        assert rest == list(results[0][1:])
+    history = vl.fit(model(), Stream(), x[:20], epochs=3, batch_size=20, lr=1e-2, **QUICK)
+    for curve in (results[0][1], history.train, history.valid):
+        assert curve[-1].elbo > curve[0].elbo
+
+
+def test_a_shuffled_loader_follows_the_seed_of_the_training_and_is_resumed_bit_for_bit(tmp_path):
+    def train(epochs, seed=0, **options):
+        loader = DataLoader(binary(), batch_size=20, shuffle=True)
+        vl.fit(m := model(), loader, epochs=epochs, seed=seed, lr=1e-2, **QUICK, **options)
+        return weights(m)
+
+    whole = train(3)
+    torch.rand(7)  # what others draw is no matter
+    assert torch.equal(whole, train(3))
+    assert not torch.equal(whole, train(3, seed=1))
+    train(1, run=vl.Run(tmp_path))
+    assert torch.equal(whole, train(3, run=vl.Run(tmp_path, resume=True)))
+
+
+def test_a_schedule_over_a_stream_of_unknown_length_moves_within_an_epoch_from_the_second_on():
+    seen = []
+    schedule = lambda epoch: seen.append(epoch) or 1e-3  # noqa: E731
+    vl.fit(model(), Stream(), epochs=2, batch_size=30, lr=schedule, **QUICK)
+    assert seen == pytest.approx([0, 0, 0, 1, 1 + 1 / 3, 1 + 2 / 3])
+
+
+def test_what_a_stream_brings_is_checked_as_it_comes():
+    x = binary()
+    x[70] = 0.5
+    with pytest.raises(ValueError, match=r"outside \{0, 1\}"):
+        vl.fit(model(), DataLoader(x, batch_size=20), epochs=1, **QUICK)
+    with pytest.raises(ValueError, match=r"train has values outside \[0, 1\]"):
+        vl.fit(model(), DataLoader(x + 1, batch_size=20), epochs=1, transform=vl.binarise, **QUICK)
+
+
+def test_dicts_are_trained_on_by_key_and_a_split_is_its_images():
+    a, b, c = model(), model(), model()
+    vl.fit(a, binary(), binary(20), epochs=2, **QUICK)
+    vl.fit(b, Dicts(), Dicts(), epochs=2, key="image", **QUICK)
+    vl.fit(c, vl.Split(binary(), torch.zeros(90)), vl.Split(binary(20)), epochs=2, **QUICK)
+    assert torch.equal(weights(a), weights(b))
+    assert torch.equal(weights(a), weights(c))
+    with pytest.raises(ValueError, match="expected key= to name the entry"):
+        vl.fit(model(), Dicts(), epochs=1, **QUICK)
+
+
+# --- What changes nothing, and what ends a training -------------------------------------------------------------------
+
+
+def test_validation_changes_nothing_in_the_training_and_draws_the_same_in_each_epoch():
+    a, b = model(2), model(2)
+    alone = vl.fit(a, stripes(), transform=torch.bernoulli, epochs=3, **QUICK)
+    watched = vl.fit(b, stripes(), stripes(50), transform=torch.bernoulli, epochs=3, **QUICK)
+    assert torch.equal(weights(a), weights(b))
+    assert alone.train == watched.train
+    still = vl.fit(model(2), stripes(), stripes(50), transform=torch.bernoulli, epochs=3, lr=0.0, **QUICK)
+    assert still.valid[0] == still.valid[1] == still.valid[2]
+    assert still.train[0] != still.train[1]
+
+
+def test_data_of_a_scale_that_no_learning_rate_can_cure_are_named():
+    """Where the very first loss is not finite; later it is the learning rate."""
+    x = torch.rand(64, 8, generator=torch.Generator().manual_seed(0))
+    for scale in (1e20, -1e25, 1e30):
+        torch.manual_seed(0)
+        m = vl.VAE.mlp(8, 2, (32,), "gaussian")
+        with pytest.raises(FloatingPointError, match=r"step 1 of 2: the loss is .*scale the data, which lie"):
+            vl.fit(m, x * scale, epochs=2, lr=1e-9, batch_size=32, **QUICK)
+        assert weights(m).isfinite().all()
+    with pytest.raises(FloatingPointError, match="lower lr"):
+        vl.fit(vl.VAE.mlp(8, 2, (32,), "gaussian"), x, epochs=20, lr=1e30, batch_size=32, **QUICK)
+
+
+def test_an_outlier_that_stops_weights_for_ever_is_named():
+    """The square of its gradient is infinite in float32: Adam would divide by it from then on."""
+    x = torch.randn(64, 6, generator=torch.Generator().manual_seed(0))
+    x[3, 0] = 1e12
+    torch.manual_seed(0)
+    m = vl.VAE.mlp(6, 2, (8,), "gaussian")
+    with pytest.raises(FloatingPointError, match=r"optimiser's moments not finite .* look for outliers in the data"):
+        vl.fit(m, x, epochs=2, batch_size=64, **QUICK)
+    vl.fit(m, x.clamp(-10, 10), epochs=2, batch_size=64, **QUICK)
+
+
+def test_clipping_bounds_the_step_of_plain_gradient_descent():
+    x, moved = torch.randn(64, 6, generator=torch.Generator().manual_seed(0)), []
+    for clip in (None, 0.1):
+        torch.manual_seed(0)
+        m = vl.VAE.mlp(6, 2, (8,), "gaussian")
+        before = weights(m)
+        vl.fit(m, x, epochs=1, batch_size=64, lr=1.0, optimizer=torch.optim.SGD, clip=clip, **QUICK)
+        moved.append((weights(m) - before).norm().item())
+    assert moved[0] > 0.2
+    assert moved[1] == pytest.approx(0.1, rel=1e-3)
+
+
+def test_a_training_that_cannot_be_meant_is_refused_in_words():
+    frozen = model()
+    frozen.requires_grad_(False)
+    with pytest.raises(ValueError, match="every weight of the model is frozen: expected one or more"):
+        vl.fit(frozen, binary(), epochs=1, **QUICK)
+    with torch.no_grad(), pytest.raises(ValueError, match=r"training under torch\.no_grad: expected"):
+        vl.fit(model(), binary(), epochs=1, **QUICK)
+    for options, says in (
+        ({"clip": 0}, "clip is 0: expected"),
+        ({"clip": math.inf}, "clip is inf: expected"),
+        ({"precision": "half"}, "precision is 'half': expected one of auto"),
+        ({"compile": "yes"}, "compile is 'yes': expected"),
+        ({"run": "runs/a"}, r"run is 'runs/a': expected vaelib\.Run"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            vl.fit(model(), binary(), epochs=1, **QUICK, **options)
+
+
+def test_numbers_of_numpy_are_numbers():
+    options = {"epochs": np.int64(1), "batch_size": np.int32(32), "samples": np.int8(2), "seed": np.uint8(3)}
+    history = vl.fit(model(), binary(), lr=np.float64(1e-3), beta=np.float32(1), clip=np.float32(9), **options, **QUICK)
+    assert len(history) == 1
+
+
+def test_data_that_do_not_fit_on_a_gpu_stay_where_they_are(monkeypatch):
+    """Without a GPU: what decides, with a GPU's free memory made up."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4000, 8000))
+    moved = []
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, device: moved.append(device) or self)
+    few, many = torch.zeros(10, 50), torch.zeros(11, 50)
+    assert device.placed(few, torch.device("cuda")) is few
+    assert moved == [torch.device("cuda")]
+    assert device.placed(many, torch.device("cuda")) is many
+    assert moved == [torch.device("cuda")]
+
+
+def test_a_precision_that_is_not_here_falls_back_with_one_line(capsys):
+    vl.fit(model(), binary(), epochs=1, precision="tf32", **QUICK)
+    assert capsys.readouterr().err == "precision: cpu has no tf32; float32 is used\n"

@@ -114,6 +114,8 @@ class Training:
         epochs, batch_size, samples = integers(epochs=epochs, batch_size=batch_size, samples=samples)
         (seed,) = integers(0, seed=seed)
         checks.arguments(model, transform, compile, clip)
+        if run is not None and not isinstance(run, Run):
+            raise ValueError(f'run is {run!r}: expected vaelib.Run("a folder")')
         checks.trial(objective, model.levels, samples)
         self.model, self.run, self.progress = model, run, progress
         self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
