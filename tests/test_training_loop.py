@@ -203,10 +203,11 @@ def test_the_objective_gets_terms_and_beta_and_is_what_is_maximised():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_training_on_a_gpu_reaches_what_the_cpu_reaches():
+@pytest.mark.parametrize("compile", [False, True])
+def test_training_on_a_gpu_reaches_what_the_cpu_reaches(compile):
     gpu, cpu = model(2), model(2)
     options = {"transform": torch.bernoulli, "epochs": 20, "lr": 5e-3, "progress": False}
-    on_gpu = vl.fit(gpu, stripes(2000), **options, device="cuda").train[-1].elbo
+    on_gpu = vl.fit(gpu, stripes(2000), **options, device="cuda", compile=compile).train[-1].elbo
     on_cpu = vl.fit(cpu, stripes(2000), **options, device="cpu").train[-1].elbo
     assert on_gpu == pytest.approx(on_cpu, abs=0.3)
     x = torch.bernoulli(stripes(500), generator=torch.Generator().manual_seed(1))
@@ -392,6 +393,8 @@ def test_a_training_that_cannot_be_meant_is_refused_in_words():
         ({"clip": 0}, "clip is 0: expected"),
         ({"clip": math.inf}, "clip is inf: expected"),
         ({"precision": "half"}, "precision is 'half': expected one of auto"),
+        ({"optimizer": torch.optim.Adam([nn.Parameter(torch.ones(1))])}, "optimizer is a Adam: expected a function"),
+        ({"optimizer": "adam"}, "optimizer is a str: expected a function"),
         ({"compile": "yes"}, "compile is 'yes': expected"),
         ({"run": "runs/a"}, r"run is 'runs/a': expected vaelib\.Run"),
     ):

@@ -16,12 +16,17 @@ from ..hierarchy import Hierarchy
 CHECKED = 1000  # examples at a time, so that looking at the data takes no memory to speak of
 
 
-def arguments(model: Any, transform: Any, compile: Any, clip: Any) -> None:
+def arguments(model: Any, transform: Any, optimizer: Any, compile: Any, clip: Any) -> None:
     """Raises ValueError, saying what was expected, where one of them cannot be meant."""
     if not isinstance(model, Hierarchy):
         raise ValueError(f"model is {type(model).__name__}: expected a VAE, MHVAE, HVAE or another vaelib.Hierarchy")
     if transform is not None and not callable(transform):
         raise ValueError(f"transform is {transform!r}: expected a function of a batch, such as vaelib.binarise")
+    if optimizer is not None and not callable(optimizer):
+        raise ValueError(
+            f"optimizer is a {type(optimizer).__name__}: expected a function of the list of weights, such as "
+            "torch.optim.AdamW or functools.partial(torch.optim.SGD, momentum=0.9)"
+        )
     if compile != "auto" and not isinstance(compile, bool):
         raise ValueError(f'compile is {compile!r}: expected "auto", True or False')
     if clip is not None and not is_number(clip, above=0):

@@ -28,7 +28,11 @@ def products(precision: str, device: torch.device) -> Generator[None]:
 
 
 def available(precision: str, device: torch.device) -> str:
-    """The precision that there is on this device; one line says so where it is another. Raises ValueError for none."""
+    """The precision that there is on this device; one line says so where it is another than the one asked for.
+
+    Raises:
+        ValueError: for a precision of no name.
+    """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}: expected one of {', '.join(PRECISIONS)}")
     if precision == "tf32" and device.type != "cuda":
@@ -38,7 +42,11 @@ def available(precision: str, device: torch.device) -> str:
 
 
 def device_named(name: str | torch.device) -> torch.device:
-    """The device of this name; "auto" is a GPU where there is one. Raises ValueError for one that is not here."""
+    """The device of this name; "auto" is a GPU where there is one, under torchrun that of the process.
+
+    Raises:
+        ValueError: for a device that is not here.
+    """
     if str(name) == "auto":
         return processes.own_gpu() if torch.cuda.is_available() else torch.device("cpu")
     try:

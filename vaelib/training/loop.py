@@ -85,7 +85,8 @@ class Training:
         FloatingPointError: where the loss, a weight or the validation ELBO stops being finite; the model then has its
             weights from the end of the epoch before, and nothing of it is kept.
 
-    Source: Kingma & Welling 2014 (arXiv 1312.6114), algorithm 1; warm-up: Sonderby et al. 2016 (arXiv 1602.02282).
+    Source:
+        Kingma & Welling 2014 (arXiv 1312.6114), algorithm 1; warm-up: Sonderby et al. 2016 (arXiv 1602.02282).
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class Training:
     ):
         epochs, batch_size, samples = integers(epochs=epochs, batch_size=batch_size, samples=samples)
         (seed,) = integers(0, seed=seed)
-        checks.arguments(model, transform, compile, clip)
+        checks.arguments(model, transform, optimizer, compile, clip)
         if run is not None and not isinstance(run, Run):
             raise ValueError(f'run is {run!r}: expected vaelib.Run("a folder")')
         checks.trial(objective, model.levels, samples)

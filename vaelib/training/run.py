@@ -40,8 +40,12 @@ class Summary(NamedTuple):
 class Epoch:
     """What one epoch showed.
 
-    number: from 1. train: running means over the epoch's batches, while the weights moved. valid: at the epoch's end;
-    None where no validation data were given. lr, beta: the values at the last step. seconds: since the training began.
+    Attributes:
+        number: from 1.
+        train: running means over the epoch's batches, while the weights moved.
+        valid: means at the epoch's end; None where no validation data were given.
+        lr, beta: the values at the last step.
+        seconds: since the training began.
     """
 
     number: int
@@ -74,7 +78,11 @@ class Epoch:
 
 
 class History(list[Epoch]):
-    """The epochs of a training, in order; interrupted: whether Ctrl-C ended it before the last one."""
+    """The epochs of a training, in order, and each of their numbers as a list.
+
+    Attributes:
+        interrupted: whether Ctrl-C ended the training before its last epoch.
+    """
 
     interrupted = False
 
