@@ -286,6 +286,21 @@ def test_numbers_of_numpy_and_torch_are_kept_as_pythons_own(name, schedule, tmp_
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
 
 
+def test_a_change_in_the_last_example_is_noticed(tmp_path):
+    changed = images()
+    changed[-1] *= 0.5
+    vl.fit(model(), images(), epochs=1, run=vl.Run(tmp_path), **QUICK)
+    with pytest.raises(ValueError, match="another train: "):
+        vl.fit(model(), changed, epochs=2, run=vl.Run(tmp_path, resume=True), **QUICK)
+
+
+def test_what_a_killed_process_left_half_written_is_swept_away(tmp_path):
+    (tmp_path / "last.safetensors.0123abcd.part").write_bytes(b"half")
+    (tmp_path / "mine.part").write_bytes(b"another's")
+    vl.fit(model(), images(), epochs=1, run=vl.Run(tmp_path), **QUICK)
+    assert sorted(path.name for path in tmp_path.glob("*.part")) == ["mine.part"]
+
+
 def test_home_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
