@@ -13,7 +13,8 @@ one, z_1 of 100 and z_2 of 50 latents. float32, batches of 128, Adam 1e-3, binar
 Contenders take turns, one epoch each, many times over; what counts is the ratio of medians, as other work on a machine
 slows all of them alike. The epochs of vaelib are those of `fit`, without its first look through the data and without
 recording and compiling; how it trains depends on how many steps there will be. The floor is the matrix products of a
-step alone, forwards and backwards. One thread means one core, for all contenders.
+step alone, forwards and backwards, each by the faster one of MKL and oneDNN, tried out beforehand. One thread means one
+core, for all contenders.
 """
 
 import argparse
@@ -52,8 +53,22 @@ a batch 0.25, calls from Python 0.1. What was tried on the way there, measured i
 - Replaying a record without compiling leaves products, elementwise work, and the dispatch of each operation: W2 has
   463 of them.
 
-On the machine of the table, an AMD EPYC: `torch.compile`, which is public, in place of `standalone_compile`: a step of
-W1 takes 4.06 ms in place of 3.85 (medians of 60 turns of 20 steps on one thread, other programs running).
+On an AMD EPYC of family 25, model 17 (Zen 4): `torch.compile`, which is public, in place of `standalone_compile`: a
+step of W1 takes 4.06 ms in place of 3.85 (medians of 60 turns of 20 steps on one thread, other programs running).
+
+On the same kind of machine, on one thread unless said otherwise:
+
+- A product of MKL runs at 94 to 102 GFLOP/s (128 x 784 x 200 and 128 x 200 x 200, forwards and backwards, whichever
+  factor is transposed), near what the core can. oneDNN: 84 to 105 for the large ones, 73 to 92 for 128 x 200 x 200.
+- Large products of a recorded W1 step by oneDNN, ms in place of MKL's: 6.2 in place of 6.2, compiled 4.9 and 4.9; on
+  two threads 5.1 in place of 4.7, compiled 3.7 and 3.2. Those of 4 million multiplications and more: 6.2, 5.1, 5.2 and
+  4.0. W2 alike (medians of 24 turns of 20 steps, other programs running). Hence MKL there.
+- Of a compiled W1 step (4.4 ms by a profiler) 3.5 ms are products, 0.43 Adam with the likelihood and its gradient, 0.16
+  tanh, 0.15 binarising.
+- An autograd function around oneDNN's product in each linear layer costs 170 us a layer, forwards and backwards, where
+  torch's own takes 40: too much for steps that are not recorded.
+- torch's compiler takes oneDNN's product with constant weights only (its lowering asserts it): hence an operation that
+  it does not look into.
 """
 Epoch = Callable[[], tuple[float, float]]  # seconds and mean loss of one more epoch
 
@@ -65,7 +80,7 @@ def measure(rounds: int, quick: bool) -> dict[str, dict[str, dict[str, list[floa
     from torch.nn import functional
 
     import vaelib as vl
-    from vaelib.training import fast
+    from vaelib.training import fast, products
 
     images = vl.load("mnist").train.images[:IMAGES]
 
@@ -124,20 +139,31 @@ def measure(rounds: int, quick: bool) -> dict[str, dict[str, dict[str, list[floa
     def floor(levels: int) -> Epoch:
         """For each layer x W, and for its gradients g^T x and, but at the image, g W."""
         layers = [module for module in build(levels).modules() if isinstance(module, torch.nn.Linear)]
-        shapes = [(layer.in_features, layer.out_features) for layer in layers]
-        work = [(torch.randn(BATCH, a), torch.randn(a, b), torch.randn(BATCH, b)) for a, b in shapes]
+        pairs = []
+        for a, b in ((layer.in_features, layer.out_features) for layer in layers):
+            x, weight, gradient = torch.randn(BATCH, a), torch.randn(a, b), torch.randn(BATCH, b)
+            pairs += [(x, weight), (gradient.T, x), *([(gradient, weight.T)] if a != 784 else [])]
+        work = [(a, b, min((torch.mm, onednn), key=lambda multiply: duration(multiply, a, b))) for a, b in pairs]
 
         def epoch() -> tuple[float, float]:
             start = time.perf_counter()
             for _ in range(IMAGES // BATCH):
-                for x, weight, gradient in work:
-                    x @ weight
-                    x.T @ gradient
-                    if weight.shape[0] != 784:
-                        gradient @ weight.T
+                for a, b, multiply in work:
+                    multiply(a, b)
             return time.perf_counter() - start, math.nan
 
         return epoch
+
+    def onednn(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return products.multiplied(a, b, None)
+
+    def duration(multiply: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], *factors: torch.Tensor) -> float:
+        times = []
+        for _ in range(50):
+            start = time.perf_counter()
+            multiply(*factors)
+            times.append(time.perf_counter() - start)
+        return statistics.median(times)
 
     results: dict[str, dict[str, dict[str, list[float]]]] = {}
     for levels in (1, 2):
@@ -256,6 +282,19 @@ def table(runs: dict[int, dict[str, dict[str, dict[str, list[float]]]]]) -> str:
     return "\n".join(lines)
 
 
+def absolute(runs: dict[int, dict[str, dict[str, dict[str, list[float]]]]]) -> str:
+    """Images per second, by the median epoch, as Markdown."""
+    records = {f"{w}, {t} thread{'s' * (t > 1)}": runs[t][w] for t in runs for w in runs[t]}
+    lines = ["| images per second | " + " | ".join(records) + " |", "|---|" + "---:|" * len(records)]
+    for name in dict.fromkeys([*runs[1]["W1"], LONG, *PEERS]):
+        speeds = [
+            f"{IMAGES / statistics.median(r[name]['seconds']):,.0f}" if name in r else "not measured"
+            for r in records.values()
+        ]
+        lines.append(f"| {name} | " + " | ".join(speeds) + " |")
+    return "\n".join(lines)
+
+
 def draw(
     runs: dict[int, dict[str, dict[str, dict[str, list[float]]]]], cost: dict[str, list[tuple[int, float]]]
 ) -> str:
@@ -302,6 +341,8 @@ def report(runs: dict[int, dict[str, dict[str, dict[str, list[float]]]]], rounds
     first = statistics.median(in_a_process("fit", "128")[0] for _ in range(5))
     version = importlib.metadata.version("torch").partition("+")[0]
     machine = f"{os.cpu_count()} cores of {processor()}, Python {platform.python_version()}, torch {version}"
+    from vaelib.training import products
+
     slopes = draw(runs, cost)
     return f"""# Speed on a CPU
 
@@ -313,6 +354,8 @@ trainings of 500 steps or more are recorded and replayed, of 10,000 or more comp
 when nothing is cached, else 4 to 5 s (not in the table; `compile=True` asks for it at once).
 
 {table(runs)}
+
+{absolute(runs)}
 
 ![Bars of the first table: images per second of each contender relative to the bare loop](speed.png)
 
@@ -327,7 +370,8 @@ batch 128, one sample) and the values take turns. All four should be linear, bey
 
 ![Milliseconds per step against depth, width, batch size and samples, with straight lines fitted](cost.png)
 
-Machine: {machine}. Command: `python benchmarks/speed.py`.
+Machine: {machine}. Command: `python benchmarks/speed.py`. Library of `fit` for large matrix products here:
+{products.library()} (see `vaelib/training/products.py`).
 
 {TRIED}"""
 
@@ -338,8 +382,10 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    told = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if "model name" not in told:
+        return platform.machine()
+    return f"{told['model name']} (family {told.get('cpu family')}, model {told.get('model')})"
 
 
 def _child(*arguments: str, threads: int) -> str:

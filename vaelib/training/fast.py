@@ -3,8 +3,9 @@
 A small network spends a good part of each step on bookkeeping: distributions are made, autograd draws up its graph,
 walks back through it and throws it away. All of this is the same in every step. So it is done once more, slowly, while
 every tensor operation is written down, down to Adam's; from then on only these are called, one after the other. They
-are the operations of the plain step on the same numbers, so on a CPU the weights are the same, bit for bit. PyTorch's
-compiler makes a faster program of the record; its numbers agree with those of the plain step to rounding.
+are the operations of the plain step on the same numbers, so on a CPU the weights are the same, bit for bit; but for
+large matrix products on processors where another library is faster (see `products`), which agree to rounding. PyTorch's
+compiler makes a faster program of the record; its numbers agree with those of the plain step to rounding as well.
 """
 
 import math
@@ -21,6 +22,7 @@ from torch.fx import GraphModule
 from .. import processes
 from ..bounds import Terms
 from ..randomness import RandomStream
+from . import products
 from .step import PlainAdam, Step, set_lr
 
 # Steps of a training; with fewer, what is to save time would cost more of it: up to two seconds to record, 15 to 30 to
@@ -121,6 +123,8 @@ class Fast:
 
         program = make_fx(recorded)(*inputs)
         program.graph.eliminate_dead_code()  # log-densities that no bound asked for
+        if products.library() == "onednn":
+            products.exchange(program, self.compiled)
         program.recompile()
         return program
 
