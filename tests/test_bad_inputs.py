@@ -93,7 +93,7 @@ MODELS = [
     (
         "a decoder of another latent size",
         lambda: vl.VAE(vl.Gaussian(16, 3), vl.Bernoulli(4, 16)),
-        "decoder 1 takes 4 numbers and would be given 3: expected the same",
+        "decoder 1 takes 4 numbers and is given 3: expected the same",
     ),
     ("one pixel for convolutions", lambda: vl.VAE.conv((1, 1, 1)), "expected a height and width of at least 4"),
     ("a flat event for convolutions", lambda: vl.VAE.conv(784), "event is 784: expected the shape"),

@@ -272,15 +272,15 @@ def test_support_of_another_likelihood_is_checked_too():
         (lambda: vl.VAE.mlp((1, 4, 4), latent=0), r"latents\[0\] is 0"),
         (
             lambda: vl.VAE(vl.Gaussian(16, 3), vl.Bernoulli(4, 16)),
-            "decoder 1 takes 4 numbers and would be given 3: expected the same",
+            "decoder 1 takes 4 numbers and is given 3: expected the same",
         ),
         (
             lambda: vl.MHVAE([vl.Gaussian(16, 3), vl.Gaussian(4, 2)], [vl.Bernoulli(3, 16), vl.Gaussian(2, 3)]),
-            "encoder 2 takes 4 numbers and would be given 3: expected",
+            "encoder 2 takes 4 numbers and is given 3: expected",
         ),
         (
             lambda: vl.MHVAE([vl.Gaussian(16, 3), vl.Gaussian(3, 2)], [vl.Bernoulli(3, 16), vl.Gaussian(2, 4)]),
-            "decoder 1 takes 3 numbers and would be given 4: expected",
+            "decoder 1 takes 3 numbers and is given 4: expected",
         ),
         (lambda: vl.VAE(lambda x: x, vl.Bernoulli(3, 16)), "is no torch module"),
         (lambda: vl.VAE(vl.Gaussian(16, 3), vl.Bernoulli(3, 16), prior=Normal(0, 1)), "is no torch module"),
@@ -321,7 +321,7 @@ def test_without_a_prior_the_size_of_the_top_latent_is_the_encoders_or_the_decod
             "x is ndarray: expected",
         ),
         (lambda model, a: model.log_joint(a, [torch.zeros(1, 6, 5), torch.zeros(1, 6, 4)]), "x is ndarray: expected"),
-        (lambda model, a: model(a), "x is ndarray: expected a floating-point tensor; torch.as_tensor makes one"),
+        (lambda model, a: model(a), "x is ndarray: expected a floating-point tensor; use torch.as_tensor"),
         (lambda model, a: model.posterior(a), "x is ndarray: expected"),
         (lambda model, a: model.encode(a), "x is ndarray: expected"),
         (lambda model, a: model.reconstruct(a), "x is ndarray: expected"),
