@@ -29,7 +29,8 @@ from . import distributions
 from .arguments import check_floating, integers, is_number
 from .nets import mlp
 
-Shape = int | Sequence[int]
+Sizes = Sequence[int]
+Shape = int | Sizes
 
 RANK = 8  # numbers per pixel from which `Categorical` makes 256 logits
 
@@ -52,11 +53,10 @@ class Conditional(nn.Module, ABC):
     For one of your own hand the two sizes to `__init__` and define `forward`.
 
     Args:
-        inputs: the number of entries of the condition, e.g. 784 for 28 x 28 images or the size of a latent; or the
-            shape they are to have.
+        inputs: the number of entries of the condition, or the shape that a net is to see them in.
         event: the size of the variable, an integer or a shape such as `(1, 28, 28)`.
     Attributes:
-        inputs: the number of entries of the condition; `condition` is their shape.
+        inputs, condition: the number of entries of the condition, and their shape.
         event: the shape of the variable.
         support: what data it can score as a likelihood. `None`: whatever the distribution says that it supports.
         numbers_per_entry: how many numbers per entry of the event it works with, for `nll` to bound its memory.
@@ -104,7 +104,7 @@ class NetworkConditional(Conditional):
         self,
         inputs: Shape,
         event: Shape,
-        hidden: Sequence[int] = (200, 200),
+        hidden: Sizes = (200, 200),
         *,
         heads: int = 1,
         activation: Callable[[], nn.Module] = nn.Tanh,
@@ -171,7 +171,7 @@ class _LocationScale(NetworkConditional):
     parameters_per_entry = 2
 
     def __init__(
-        self, inputs: Shape, event: Shape, hidden: Sequence[int] = (200, 200), scale: Any = None, **options: Any
+        self, inputs: Shape, event: Shape, hidden: Sizes = (200, 200), scale: float | str | None = None, **options: Any
     ):
         super().__init__(inputs, event, hidden, heads=2 if scale is None else 1, **options)
         self.scale = scale
@@ -242,12 +242,7 @@ class Bernoulli(NetworkConditional):
     support = constraints.boolean
 
     def __init__(
-        self,
-        inputs: Shape,
-        event: Shape,
-        hidden: Sequence[int] = (200, 200),
-        mean: Tensor | None = None,
-        **options: Any,
+        self, inputs: Shape, event: Shape, hidden: Sizes = (200, 200), mean: Tensor | None = None, **options: Any
     ):
         super().__init__(inputs, event, hidden, **options)
         if mean is None:
@@ -294,9 +289,7 @@ class Categorical(NetworkConditional):
     numbers_per_entry = distributions.LEVELS
     parameters_per_entry = RANK
 
-    def __init__(
-        self, inputs: Shape, event: Shape, hidden: Sequence[int] = (200, 200), rank: int = RANK, **options: Any
-    ):
+    def __init__(self, inputs: Shape, event: Shape, hidden: Sizes = (200, 200), rank: int = RANK, **options: Any):
         integers(rank=rank)
         super().__init__(inputs, event, hidden, heads=rank, **options)
         self.logits = nn.Linear(rank, distributions.LEVELS)
