@@ -26,7 +26,7 @@ from torch.distributions import Bernoulli as BernoulliDistribution
 from torch.distributions import Distribution, Independent, Normal, constraints
 
 from . import distributions
-from .arguments import check_floating, integers, is_number
+from .arguments import check_floating, integers, is_number, number
 from .nets import mlp
 
 Sizes = Sequence[int]
@@ -189,7 +189,7 @@ class _LocationScale(NetworkConditional):
             return loc, rest[0].clamp(-10, 10).exp()
         if self.scale == "shared":
             return loc, self.log_scale.clamp(-10, 10).exp().expand_as(loc)
-        return loc, torch.full_like(loc, float(self.scale))
+        return loc, torch.full_like(loc, number(self.scale))
 
 
 class Gaussian(_LocationScale):
