@@ -81,9 +81,9 @@ MODELS = [
     ("a class for a module", lambda: vl.VAE(vl.Gaussian(16, 3), vl.Bernoulli), "is no torch module: expected one"),
     ("a prior of no kind", lambda: vl.HVAE(ladder(), [vl.Bernoulli(5, EVENT), vl.Gaussian(2, 3)], None), "None is no"),
     (
-        "one encoder, no decoder",
-        lambda: vl.MHVAE([vl.Gaussian(16, 3)], []),
-        "1 encoders and 0 decoders: expected one of",
+        "one encoder, two decoders",
+        lambda: vl.MHVAE([vl.Gaussian(16, 3)], [vl.Bernoulli(3, EVENT), vl.Gaussian(2, 3)]),
+        "1 encoders and 2 decoders: expected one of",
     ),
     (
         "a ladder with too few decoders",

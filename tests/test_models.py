@@ -261,7 +261,7 @@ def test_support_of_another_likelihood_is_checked_too():
     [
         (lambda: vl.MHVAE([], []), "T >= 1"),
         (lambda: vl.MHVAE.mlp((1, 4, 4), latents=(), hidden=()), "T >= 1"),
-        (lambda: vl.MHVAE([vl.Gaussian(16, 3)], []), "1 encoders and 0 decoders"),
+        (lambda: vl.MHVAE([vl.Gaussian(16, 3)], []), r"decoders are \[\]: expected a list with one module per level"),
         (lambda: vl.MHVAE.mlp((1, 4, 4), latents=(5, 4), hidden=((8,),)), "one latent size and one tuple"),
         (lambda: vl.MHVAE.mlp((1, 4, 4), latents=5, hidden=((8,),)), "one latent size and one tuple"),
         (lambda: vl.MHVAE.mlp((1, 4, 4), latents=(5,), hidden=(8,)), "hidden is 8"),
