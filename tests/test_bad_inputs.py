@@ -118,7 +118,7 @@ CONDITIONALS = [
     (
         "a condition of another size",
         lambda: vl.Gaussian(16, 2)(torch.zeros(3, 5)),
-        "takes 16 numbers per example, got a",
+        "takes 16 numbers per example, got shape",
     ),
     ("a negative scale", lambda: vl.Gaussian(16, 2, scale=-1.0), "scale is -1.0: expected None"),
     (

@@ -4,8 +4,6 @@ An encoder is q(z_t | z_{t-1}) with z_0 = x; a decoder is p(z_{t-1} | z_t). Any 
 distribution with the right shapes can take the place of those below, and any module that returns enough numbers the
 place of their network.
 
->>> Gaussian(784, 16, hidden=(200,), norm="layer")(torch.zeros(5, 784)).mean.shape
-torch.Size([5, 16])
 >>> decoder = Bernoulli(16, (1, 28, 28), net=nn.Linear(16, 784))
 >>> decoder(torch.zeros(3, 5, 16)).log_prob(torch.ones(5, 1, 28, 28)).shape
 torch.Size([3, 5])
@@ -26,7 +24,7 @@ from torch.distributions import Bernoulli as BernoulliDistribution
 from torch.distributions import Distribution, Independent, Normal, constraints
 
 from . import distributions
-from .arguments import check_floating, integers, is_number, number
+from .arguments import check_floating, integers, is_number, plain
 from .nets import mlp
 
 Sizes = Sequence[int]
@@ -89,9 +87,8 @@ class NetworkConditional(Conditional):
 
     Args:
         inputs, event: see `Conditional`.
-        hidden: sizes of the hidden layers of a multilayer perceptron, which ends in one linear head per parameter.
+        hidden, activation, norm, gated: see `vaelib.nets.mlp`, which one linear head per parameter follows.
         heads: P, for the class to say.
-        activation, norm, gated: its layers, see `vaelib.nets.mlp`.
         net: a module of your own in its place, which is given (N, *inputs). It returns (N, P * entries), all of the
             first parameter first, or a tuple of P tensors (N, entries), such as (mu, log sigma).
     Raises:
@@ -130,9 +127,8 @@ class NetworkConditional(Conditional):
         check_floating("the condition", condition)
         if condition.ndim < 2 or condition.shape[-1] != self.inputs:
             raise ValueError(
-                f"{type(self).__name__} takes {self.inputs} numbers per example, got a tensor of shape "
-                f"{tuple(condition.shape)}: expected (batch, {self.inputs}), with any axes in front; "
-                "a batch of images x is given as x.flatten(1)"
+                f"{type(self).__name__} takes {self.inputs} numbers per example, got shape {tuple(condition.shape)}: "
+                f"expected (batch, {self.inputs}), with any axes in front; give images as x.flatten(1)"
             )
         lead = condition.shape[:-1]
         rows = condition.reshape(-1, self.inputs)  # (N, inputs): networks know one batch axis
@@ -149,8 +145,7 @@ class NetworkConditional(Conditional):
         if sizes != ([entries] * want if several else [want * entries]):
             raise ValueError(
                 f"net gave {_described(output)} for {len(rows)} examples: {type(self).__name__} needs {want * entries} "
-                f"numbers per example, {want} for each entry of the event {self.event}: expected one tensor of them, "
-                f"or a tuple of {want}"
+                f"numbers per example, {want} for each entry of {self.event}: expected one tensor, or a tuple of {want}"
             )
         if several:
             return [part.to(rows.dtype).reshape(*lead, *self.event) for part in output]
@@ -174,8 +169,8 @@ class _LocationScale(NetworkConditional):
         self, inputs: Shape, event: Shape, hidden: Sizes = (200, 200), scale: float | str | None = None, **options: Any
     ):
         super().__init__(inputs, event, hidden, heads=2 if scale is None else 1, **options)
-        self.scale = scale
-        if scale == "shared":
+        self.scale = plain(scale)
+        if self.scale == "shared":
             self.log_scale = nn.Parameter(torch.zeros(()))
         elif scale is not None and not is_number(scale, above=0):
             raise ValueError(f'scale is {scale!r}: expected None (per dimension), "shared" or a positive number')
@@ -189,7 +184,7 @@ class _LocationScale(NetworkConditional):
             return loc, rest[0].clamp(-10, 10).exp()
         if self.scale == "shared":
             return loc, self.log_scale.clamp(-10, 10).exp().expand_as(loc)
-        return loc, torch.full_like(loc, number(self.scale))
+        return loc, torch.full_like(loc, self.scale)
 
 
 class Gaussian(_LocationScale):
@@ -200,8 +195,8 @@ class Gaussian(_LocationScale):
     overflows. Data: any finite numbers. Further arguments and errors: see `NetworkConditional`.
 
     Args:
-        scale: where the standard deviation sigma comes from. `None`: the network gives one per dimension (P = 2, else
-            1); a positive number: fixed; `"shared"`: one number, learned with the weights.
+        scale: sigma. `None`: the network gives one per dimension (P = 2, else 1); a positive number: fixed; `"shared"`:
+            one number, learned with the weights.
     Source: Kingma & Welling 2014 (arXiv 1312.6114), appendix C.2.
     """
 

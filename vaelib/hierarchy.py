@@ -24,11 +24,8 @@ Temperature = float | Sequence[float]
 class Hierarchy(nn.Module, ABC):
     """What all models share: latents z_1 ... z_T, z_1 next to the data, with p(x, z) and q(z | x) that can be scored.
 
-    Latents are passed as the list [z_1, ..., z_T], each (K, B, L_t). Levels are counted from 1.
-
-    Attributes:
-        event: the shape of an example; a batch x is (B, *event).
-        latents: the sizes (L_1, ..., L_T).
+    Data are batches x, (B, *event); latents are lists [z_1, ..., z_T], each (K, B, L_t), and `latents` are the sizes
+    (L_1, ..., L_T). Levels are counted from 1.
     """
 
     decoders: nn.ModuleList
@@ -155,17 +152,13 @@ class Hierarchy(nn.Module, ABC):
 
     @torch.no_grad()
     def decode(self, latent: Tensor | Sequence[Tensor], level: int = 1, temperature: Temperature = 1.0) -> Distribution:
-        """p(x | z) for a latent z_level, drawing z_{level-1} ... z_1 on the way down, in evaluation mode.
+        """p(x | z), of batch shape (...), for z_level (..., L_level); the levels below are drawn, in evaluation mode.
 
         Args:
-            latent: (..., L_level). A general hierarchy needs all levels from `level` upwards: [z_level, ..., z_T].
-            level: 1, next to the data, to T.
+            latent: z_level, or the list [z_level, ..., z_T], which a general hierarchy needs.
             temperature: see `sample`.
-        Returns:
-            The distribution of x, with batch shape (...) and event shape `event`.
         Raises:
-            ValueError: Where a latent is no tensor of the level's size and the model's dtype, or there is no such
-                level.
+            ValueError: Where there is no such level, or a latent is no tensor of its size and of the model's dtype.
         """
         self._check_level(level)
         latents = [latent] if isinstance(latent, Tensor) else latent

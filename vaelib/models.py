@@ -38,8 +38,7 @@ class MHVAE(Hierarchy):
     levels elsewhere: under the joint q, z_{t+1} depends on z_t, so KL(q(z_t | z_{t-1}) || p(z_t | z_{t+1})) is *not*
     the middle term (Luo 2022, eq. 45, errs here).
 
-    Each module is tried once on made-up data, so that a shape that does not fit is an error here, not a wrong number
-    later.
+    Each module is tried once on made-up data: a shape that does not fit is an error here, not a wrong number later.
 
     Args:
         encoders: T modules q(z_1 | x), q(z_2 | z_1), ...: `forward(condition)` returns a distribution with `rsample`,
@@ -48,8 +47,8 @@ class MHVAE(Hierarchy):
         decoders: T modules p(x | z_1), p(z_1 | z_2), ...: likewise; the first may be discrete.
         prior: a module whose `forward()` returns p(z_T), of batch shape (); a standard normal unless given.
     Raises:
-        ValueError: Where there is no level, the numbers of encoders and decoders differ, a module returns anything but
-            a distribution of the right shapes, or sizes do not meet.
+        ValueError: Where there is not one of each per level, T >= 1, a module returns anything but a distribution of
+            the right shapes, or sizes do not meet.
     Source: Luo 2022 (arXiv 2208.11970), eq. 23-29, written with z_t for his latents.
     """
 
@@ -75,10 +74,7 @@ class MHVAE(Hierarchy):
         for level, (encoder, c, size) in enumerate(zip(encoders, given, self.latents, strict=True), start=1):
             q = tried(f"encoder {level}", encoder, c, batch=(2,) if level == 1 else (3, 2), event=(size,))
             if not q.has_rsample:
-                raise ValueError(
-                    f"encoder {level} returned a distribution without rsample: expected one that can be "
-                    "reparameterised, such as a Gaussian"
-                )
+                raise ValueError(f"encoder {level} draws without rsample: expected a distribution with it (a Gaussian)")
 
     @classmethod
     @factory
@@ -96,14 +92,11 @@ class MHVAE(Hierarchy):
         The defaults are the two-layer network of Burda et al. 2016 (arXiv 1509.00519), section 5.
 
         Args:
-            event: the size or shape of an example.
             likelihood: "bernoulli", "continuous_bernoulli", "gaussian", "categorical" or "discretised_logistic".
-            mean: the mean of the training data, for a Bernoulli likelihood to start from: short trainings gain much by
-                it.
+            mean: of the training data, for a Bernoulli likelihood to start from: short trainings gain much by it.
             options: activation, norm and gated of every network, see `vaelib.nets.mlp`.
         Raises:
-            ValueError: For an unknown likelihood, a mean for another than Bernoulli, or where `latents` and `hidden`
-                differ in length.
+            ValueError: For an unknown likelihood, a mean for a likelihood that takes none, or sizes that do not meet.
         """
         make = likelihood_named(likelihood, mean)
         _check_stack(latents, hidden)
@@ -140,9 +133,7 @@ class MHVAE(Hierarchy):
 
 
 class VAE(MHVAE):
-    """The variational autoencoder: one level of latents, the case T = 1 of `MHVAE`, whose errors are its own.
-
-    Its modules are for q(z | x), p(x | z) and p(z), N(0, I) unless given.
+    """The variational autoencoder, of q(z | x), p(x | z) and p(z): the case T = 1 of `MHVAE`.
 
     Source: Kingma & Welling 2014 (arXiv 1312.6114).
     """

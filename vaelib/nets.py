@@ -1,8 +1,5 @@
 """Networks: plain stacks of torch layers, which any module of yours may replace.
 
->>> encoder = ConvEncoder((1, 28, 28), outputs=2 * 16)
->>> encoder(torch.zeros(5, 1, 28, 28)).shape
-torch.Size([5, 32])
 >>> ConvDecoder(16, (3, 27, 29))(torch.zeros(5, 16)).shape
 torch.Size([5, 3, 27, 29])
 """
