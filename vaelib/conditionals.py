@@ -245,7 +245,8 @@ class Bernoulli(NetworkConditional):
         if self.net is not None:
             raise ValueError("mean is given with a net: set the bias of the net's last layer instead")
         if not isinstance(mean, Tensor) or mean.shape != self.event or not (mean.min() >= 0 and mean.max() <= 1):
-            raise ValueError(f"mean has {_described(mean)}: expected pixel means in [0, 1] of shape {self.event}")
+            got = f"has shape {tuple(mean.shape)}" if isinstance(mean, Tensor) else f"is {mean!r}"
+            raise ValueError(f"mean {got}: expected pixel means in [0, 1] of shape {self.event}")
         with torch.no_grad():
             self.get_parameter("heads.0.bias").copy_(torch.logit(mean.clamp(0.001, 0.999)).flatten())
 
