@@ -81,9 +81,9 @@ MODELS = [
     ("a class for a module", lambda: vl.VAE(vl.Gaussian(16, 3), vl.Bernoulli), "is no torch module: expected one"),
     ("a prior of no kind", lambda: vl.HVAE(ladder(), [vl.Bernoulli(5, EVENT), vl.Gaussian(2, 3)], None), "None is no"),
     (
-        "one encoder, no decoder",
-        lambda: vl.MHVAE([vl.Gaussian(16, 3)], []),
-        "1 encoders and 0 decoders: expected one of",
+        "one encoder, two decoders",
+        lambda: vl.MHVAE([vl.Gaussian(16, 3)], [vl.Bernoulli(3, EVENT), vl.Gaussian(2, 3)]),
+        "1 encoders and 2 decoders: expected one of",
     ),
     (
         "a ladder with too few decoders",
@@ -93,7 +93,7 @@ MODELS = [
     (
         "a decoder of another latent size",
         lambda: vl.VAE(vl.Gaussian(16, 3), vl.Bernoulli(4, 16)),
-        "decoder 1 takes 4 numbers and would be given 3: expected the same",
+        "decoder 1 takes 4 numbers and is given 3: expected the same",
     ),
     ("one pixel for convolutions", lambda: vl.VAE.conv((1, 1, 1)), "expected a height and width of at least 4"),
     ("a flat event for convolutions", lambda: vl.VAE.conv(784), "event is 784: expected the shape"),
@@ -104,13 +104,13 @@ MODELS = [
     ("fewer than no images", lambda: hierarchy().sample(-1), "n is -1: expected an integer of at least 1"),
     ("a level above the top", lambda: chain().reconstruct(x(), 3), r"level is 3: expected 1 \(next to the data\) to 2"),
     ("level 0", lambda: hierarchy().decode(torch.zeros(2, 2), level=0), "level is 0: expected 1"),
-    ("latents of another size", lambda: vae().decode(torch.zeros(2, 4)), r"\(2, 4\): expected z_1 .* \(batch, 3\)"),
+    ("latents of another size", lambda: vae().decode(torch.zeros(2, 4)), r"\(2, 4\): expected .*z_1 \(\.\.\., 3\)"),
     ("one latent without a batch", lambda: vae().decode(torch.zeros(3)), r"shape \(3,\): expected \(batch, 3\)"),
     ("one level of a hierarchy's two", lambda: hierarchy().decode(torch.zeros(2, 3)), "takes 5 numbers per example"),
     (
         "scoring latents of another size",
         lambda: vae().log_joint(x(), [torch.zeros(2, 6, 4)]),
-        r"z_1 has shape \(2, 6, 4\): expected its end to be 3",
+        r"latents are of shape \(2, 6, 4\): expected the tensors z_1 \(\.\.\., 3\)",
     ),
 ]
 
@@ -118,7 +118,7 @@ CONDITIONALS = [
     (
         "a condition of another size",
         lambda: vl.Gaussian(16, 2)(torch.zeros(3, 5)),
-        "takes 16 numbers per example, got a",
+        "takes 16 numbers per example, got shape",
     ),
     ("a negative scale", lambda: vl.Gaussian(16, 2, scale=-1.0), "scale is -1.0: expected None"),
     (

@@ -92,6 +92,15 @@ def test_fixed_scale_is_the_standard_deviation_not_the_variance():
     assert torch.equal(gaussian(images()).stddev, torch.full((3, 2), 0.3))
 
 
+@pytest.mark.parametrize("scale", [2, np.float32(2), torch.tensor(2.0)])
+def test_a_fixed_scale_is_a_number_whoever_made_it(scale):
+    gaussian = vl.Gaussian(16, 2, scale=scale)
+    assert torch.equal(gaussian(images()).stddev, torch.full((3, 2), 2.0))
+    assert type(gaussian.scale) in (int, float)  # what a saved model is compared by
+    with pytest.raises(ValueError, match=r"scale is .*: expected"):
+        vl.Gaussian(16, 2, scale=np.full(2, 2.0))
+
+
 def test_shared_scale_is_learned():
     gaussian = vl.Gaussian(16, 2, scale="shared")
     gaussian(images()).log_prob(torch.zeros(3, 2)).sum().backward()

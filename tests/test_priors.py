@@ -284,7 +284,7 @@ def test_learned_priors_reach_more_where_the_aggregate_posterior_has_two_modes()
         (lambda: VampPrior(vl.Gaussian(4, 2), 3, torch.full((3, 4), math.nan)), "start has values that are NaN"),
         (
             lambda: vl.VAE(vl.Gaussian(4, 2), vl.Bernoulli(2, 4), MixturePrior(3)),
-            "decoder 1 takes 2 numbers and would be given 3: expected the same",
+            "decoder 1 takes 2 numbers and is given 3: expected the same",
         ),
     ],
 )

@@ -109,11 +109,12 @@ class Made:
 
 
 def test_a_factorys_call_is_plain_json_and_is_made_again():
-    made = Made.of(np.int64(3), (1, np.float32(0.5)), torch.Size((2,)), torch.ones(2), activation=nn.SiLU, norm=None)
+    sizes = (1, np.float32(0.5), torch.tensor(4), np.array(5))
+    made = Made.of(np.int64(3), sizes, torch.Size((2,)), torch.ones(2), activation=nn.SiLU, norm=None)
     call = json.loads(json.dumps(made.made_by))
-    assert call["arguments"] == [3, [1, 0.5], [2], None]  # a tensor's values are in the weights by now
+    assert call["arguments"] == [3, [1, 0.5, 4, 5], [2], None]  # a tensor's values are in the weights by now
     again = remake(call, {"Made": Made})
-    assert again.args == (3, [1, 0.5], [2], None)
+    assert again.args == (3, [1, 0.5, 4, 5], [2], None)
     assert again.kwargs == {"activation": nn.SiLU, "norm": None}
 
 

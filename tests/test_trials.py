@@ -340,7 +340,7 @@ def test_a_conditional_of_ones_own_is_given_rows_and_says_its_sizes():
     assert repr(Sure((1, 2, 3), 2)) == "Sure(inputs=(1, 2, 3), event=(2,))"
     with pytest.raises(TypeError, match="abstract"):
         vl.Conditional(3, 2)
-    with pytest.raises(ValueError, match="decoder 1 takes 3 numbers and would be given 2: expected the same"):
+    with pytest.raises(ValueError, match="decoder 1 takes 3 numbers and is given 2: expected the same"):
         vl.VAE(Sure(6, 2), vl.Gaussian(3, 6))
 
 

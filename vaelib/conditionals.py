@@ -1,19 +1,15 @@
 """Conditional distributions as modules: `forward` takes a condition (..., inputs) and returns a distribution of torch.
 
-An encoder is q(z_t | z_{t-1}) with z_0 = x; a decoder is p(z_{t-1} | z_t). Both are the same kind of thing, a
-`Conditional`: a network that turns the condition into the parameters of a distribution. Any `nn.Module` whose `forward`
-returns a distribution with the right shapes can take the place of those below, and any module that returns enough
-numbers the place of their network.
+An encoder is q(z_t | z_{t-1}) with z_0 = x; a decoder is p(z_{t-1} | z_t). Any `nn.Module` whose `forward` returns a
+distribution with the right shapes can take the place of those below, and any module that returns enough numbers the
+place of their network.
 
-    >>> encoder = Gaussian(784, 16, hidden=(200,), norm="layer")
-    >>> encoder(torch.zeros(5, 784)).mean.shape
-    torch.Size([5, 16])
-    >>> decoder = Bernoulli(16, (1, 28, 28), net=nn.Linear(16, 784))
-    >>> decoder(torch.zeros(3, 5, 16)).log_prob(torch.ones(5, 1, 28, 28)).shape
-    torch.Size([3, 5])
+>>> decoder = Bernoulli(16, (1, 28, 28), net=nn.Linear(16, 784))
+>>> decoder(torch.zeros(3, 5, 16)).log_prob(torch.ones(5, 1, 28, 28)).shape
+torch.Size([3, 5])
 
-Argument validation of the distributions is switched off here: it reads every value, which on a GPU makes the host wait.
-The data are checked once, where they enter (see `Hierarchy.check`).
+The distributions do not validate their arguments, which on a GPU makes the host wait: the data are checked once, where
+they enter (see `Hierarchy.check`).
 """
 
 import functools
@@ -28,10 +24,11 @@ from torch.distributions import Bernoulli as BernoulliDistribution
 from torch.distributions import Distribution, Independent, Normal, constraints
 
 from . import distributions
-from .arguments import integers, is_number
+from .arguments import check_floating, integers, is_number, plain
 from .nets import mlp
 
-Shape = int | Sequence[int]
+Sizes = Sequence[int]
+Shape = int | Sizes
 
 RANK = 8  # numbers per pixel from which `Categorical` makes 256 logits
 
@@ -54,16 +51,13 @@ class Conditional(nn.Module, ABC):
     For one of your own hand the two sizes to `__init__` and define `forward`.
 
     Args:
-        inputs: the number of entries of the condition, e.g. 784 for 28 x 28 images or the size of a latent; or the
-            shape they are to have.
+        inputs: the number of entries of the condition, or the shape that a net is to see them in.
         event: the size of the variable, an integer or a shape such as `(1, 28, 28)`.
-
     Attributes:
-        inputs: the number of entries of the condition; `condition` is their shape.
+        inputs, condition: the number of entries of the condition, and their shape.
         event: the shape of the variable.
         support: what data it can score as a likelihood. `None`: whatever the distribution says that it supports.
         numbers_per_entry: how many numbers per entry of the event it works with, for `nll` to bound its memory.
-
     Raises:
         ValueError: Where a size is no positive integer and no shape.
     """
@@ -93,12 +87,10 @@ class NetworkConditional(Conditional):
 
     Args:
         inputs, event: see `Conditional`.
-        hidden: sizes of the hidden layers of a multilayer perceptron, which ends in one linear head per parameter.
-        heads: P.
-        activation, norm, gated: its layers, see `vaelib.nets.mlp`.
+        hidden, activation, norm, gated: see `vaelib.nets.mlp`, which one linear head per parameter follows.
+        heads: P, for the class to say.
         net: a module of your own in its place, which is given (N, *inputs). It returns (N, P * entries), all of the
             first parameter first, or a tuple of P tensors (N, entries), such as (mu, log sigma).
-
     Raises:
         ValueError: Where a size is not as said, or the condition or the net's output does not fit.
     """
@@ -109,9 +101,9 @@ class NetworkConditional(Conditional):
         self,
         inputs: Shape,
         event: Shape,
-        hidden: Sequence[int] = (200, 200),
+        hidden: Sizes = (200, 200),
         *,
-        heads: int,
+        heads: int = 1,
         activation: Callable[[], nn.Module] = nn.Tanh,
         norm: str | None = None,
         gated: bool = False,
@@ -120,26 +112,23 @@ class NetworkConditional(Conditional):
         super().__init__(inputs, event)
         self.parameters_per_entry = heads
         self.net = net
-        if net is not None and not isinstance(net, nn.Module):
-            raise ValueError(f"net is {net!r}: expected a torch module, whose weights can be trained")
-        if net is not None and (norm is not None or gated):
-            raise ValueError("norm or gated is given with a net, which replaces those layers: expected neither")
         if net is None:
             self.body = mlp(self.inputs, hidden, activation, norm, gated)
             self.hidden = tuple(hidden)
             width = hidden[-1] if hidden else self.inputs
             self.heads = nn.ModuleList(nn.Linear(width, math.prod(self.event)) for _ in range(heads))
+        elif not isinstance(net, nn.Module):
+            raise ValueError(f"net is {net!r}: expected a torch module, whose weights can be trained")
+        elif norm is not None or gated:
+            raise ValueError("norm or gated is given with a net, which replaces those layers: expected neither")
 
     def parameters_at(self, condition: Tensor) -> Sequence[Tensor]:
         """The P parameters, each (..., *event), for a condition (..., inputs) with one leading axis or more."""
-        if not isinstance(condition, Tensor) or not condition.is_floating_point():
-            got = condition.dtype if isinstance(condition, Tensor) else type(condition).__name__
-            raise ValueError(f"the condition is {got}: expected a floating-point tensor")
+        check_floating("the condition", condition)
         if condition.ndim < 2 or condition.shape[-1] != self.inputs:
             raise ValueError(
-                f"{type(self).__name__} takes {self.inputs} numbers per example, got a tensor of shape "
-                f"{tuple(condition.shape)}: expected (batch, {self.inputs}), with any axes in front; "
-                "a batch of images x is given as x.flatten(1)"
+                f"{type(self).__name__} takes {self.inputs} numbers per example, got shape {tuple(condition.shape)}: "
+                f"expected (batch, {self.inputs}), with any axes in front; give images as x.flatten(1)"
             )
         lead = condition.shape[:-1]
         rows = condition.reshape(-1, self.inputs)  # (N, inputs): networks know one batch axis
@@ -156,8 +145,7 @@ class NetworkConditional(Conditional):
         if sizes != ([entries] * want if several else [want * entries]):
             raise ValueError(
                 f"net gave {_described(output)} for {len(rows)} examples: {type(self).__name__} needs {want * entries} "
-                f"numbers per example, {want} for each entry of the event {self.event}: expected one tensor of them, "
-                f"or a tuple of {want}"
+                f"numbers per example, {want} for each entry of {self.event}: expected one tensor, or a tuple of {want}"
             )
         if several:
             return [part.to(rows.dtype).reshape(*lead, *self.event) for part in output]
@@ -178,19 +166,14 @@ class _LocationScale(NetworkConditional):
     parameters_per_entry = 2
 
     def __init__(
-        self,
-        inputs: Shape,
-        event: Shape,
-        hidden: Sequence[int] = (200, 200),
-        scale: float | str | None = None,
-        **options: Any,
+        self, inputs: Shape, event: Shape, hidden: Sizes = (200, 200), scale: float | str | None = None, **options: Any
     ):
         super().__init__(inputs, event, hidden, heads=2 if scale is None else 1, **options)
-        self.scale = scale
-        if scale is not None and scale != "shared" and not is_number(scale, above=0):
-            raise ValueError(f'scale is {scale!r}: expected None (per dimension), "shared" or a positive number')
-        if scale == "shared":
+        self.scale = plain(scale)
+        if self.scale == "shared":
             self.log_scale = nn.Parameter(torch.zeros(()))
+        elif scale is not None and not is_number(scale, above=0):
+            raise ValueError(f'scale is {scale!r}: expected None (per dimension), "shared" or a positive number')
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, scale={self.scale!r}"
@@ -199,9 +182,9 @@ class _LocationScale(NetworkConditional):
         loc, *rest = self.parameters_at(condition)
         if rest:
             return loc, rest[0].clamp(-10, 10).exp()
-        if isinstance(self.scale, int | float):
-            return loc, torch.full_like(loc, self.scale)
-        return loc, self.log_scale.clamp(-10, 10).exp().expand_as(loc)
+        if self.scale == "shared":
+            return loc, self.log_scale.clamp(-10, 10).exp().expand_as(loc)
+        return loc, torch.full_like(loc, self.scale)
 
 
 class Gaussian(_LocationScale):
@@ -209,89 +192,63 @@ class Gaussian(_LocationScale):
 
     `forward(c)` takes c of shape (..., inputs) and returns `Independent(Normal(mu, sigma))` with batch shape (...) and
     event shape `event`. The network gives log sigma (not log sigma^2), kept within [-10, 10] so that no density
-    overflows. Data: any finite numbers.
+    overflows. Data: any finite numbers. Further arguments and errors: see `NetworkConditional`.
 
     Args:
-        inputs, event, hidden, activation, norm, gated, net: see `NetworkConditional`.
-        scale: where the standard deviation sigma comes from. `None`: the network gives one per dimension (P = 2, else
-            1); a positive number: fixed; `"shared"`: one number, learned with the weights.
-
-    Raises:
-        ValueError: As for `NetworkConditional`, or where `scale` is not as said.
-
-    Source:
-        Kingma & Welling 2014 (arXiv 1312.6114), appendix C.2.
+        scale: sigma. `None`: the network gives one per dimension (P = 2, else 1); a positive number: fixed; `"shared"`:
+            one number, learned with the weights.
+    Source: Kingma & Welling 2014 (arXiv 1312.6114), appendix C.2.
     """
 
     support = constraints.real
 
     def forward(self, condition: Tensor) -> Independent:
-        loc, scale = self.location_and_scale(condition)
-        return self.independent(Normal(loc, scale, validate_args=False))
+        return self.independent(Normal(*self.location_and_scale(condition), validate_args=False))
 
 
 class DiscretisedLogistic(_LocationScale):
     """A logistic density, gathered into the 256 grey levels of an 8-bit image: neighbouring levels are alike.
 
     The log_prob is the log of a probability, in nats per example. Data: grey levels k / 255 with k = 0 ... 255.
+    Arguments and errors as for `Gaussian`.
 
-    Args:
-        inputs, event, hidden, scale, activation, norm, gated, net: as for `Gaussian`.
-
-    Raises:
-        ValueError: As for `Gaussian`.
-
-    Source:
-        Salimans et al. 2017 (arXiv 1701.05517), eq. 2, one component.
+    Source: Salimans et al. 2017 (arXiv 1701.05517), eq. 2, one component.
     """
 
     support = distributions.on_grid
 
     def forward(self, condition: Tensor) -> Independent:
-        loc, scale = self.location_and_scale(condition)
-        return self.independent(distributions.LogisticGreyLevels(loc, scale))
+        return self.independent(distributions.LogisticGreyLevels(*self.location_and_scale(condition)))
 
 
 class Bernoulli(NetworkConditional):
     """Bern(y; p(c)): independent binary pixels, given the condition c.
 
     `forward(c)` returns `Independent(Bernoulli(logits))`, whose log_prob is in nats per example. Data: y in {0, 1}.
+    Further arguments and errors: see `NetworkConditional`.
 
     Args:
-        inputs, event, hidden, activation, norm, gated, net: see `NetworkConditional`.
-        mean: the mean of the training data, of shape `event`, if at hand. The network then starts from these pixel
-            probabilities, kept within [0.001, 0.999], and need not spend its first epochs on learning the background.
-            Not with a `net`, whose last layer is its own.
-
-    Raises:
-        ValueError: As for `NetworkConditional`, and where `mean` has another shape or values outside [0, 1].
-
-    Source:
-        Kingma & Welling 2014 (arXiv 1312.6114), appendix C.1; mean: the code of Burda et al. 2016.
+        mean: the mean of the training data, of shape `event`, with values in [0, 1]. The network then starts from these
+            pixel probabilities, kept within [0.001, 0.999], and need not spend its first epochs on learning the
+            background. Not with a `net`, whose last layer is its own.
+    Source: Kingma & Welling 2014 (arXiv 1312.6114), appendix C.1; mean: the code of Burda et al. 2016.
     """
 
     support = constraints.boolean
 
     def __init__(
-        self,
-        inputs: Shape,
-        event: Shape,
-        hidden: Sequence[int] = (200, 200),
-        mean: Tensor | None = None,
-        **options: Any,
+        self, inputs: Shape, event: Shape, hidden: Sizes = (200, 200), mean: Tensor | None = None, **options: Any
     ):
-        super().__init__(inputs, event, hidden, heads=1, **options)
-        if mean is not None:
-            if self.net is not None:
-                raise ValueError("mean is given with a net: set the bias of the net's last layer instead")
-            if not isinstance(mean, Tensor):
-                raise ValueError(f"mean is {mean!r}: expected a tensor of pixel means in [0, 1] of shape {self.event}")
-            if mean.shape != self.event or not (mean.min() >= 0 and mean.max() <= 1):
-                raise ValueError(
-                    f"mean has shape {tuple(mean.shape)}: expected pixel means in [0, 1] of shape {self.event}"
-                )
-            with torch.no_grad():
-                self.get_parameter("heads.0.bias").copy_(torch.logit(mean.clamp(0.001, 0.999)).flatten())
+        super().__init__(inputs, event, hidden, **options)
+        if mean is None:
+            return
+        if self.net is not None:
+            raise ValueError("mean is given with a net: set the bias of the net's last layer instead")
+        if not isinstance(mean, Tensor) or mean.shape != self.event or not (mean.min() >= 0 and mean.max() <= 1):
+            got = f"has shape {tuple(mean.shape)}" if isinstance(mean, Tensor) else f"is {mean!r}"
+            raise ValueError(f"mean {got}: expected pixel means in [0, 1] of shape {self.event}")
+        with torch.no_grad():
+            self.get_parameter("heads.0.bias").copy_(torch.logit(mean.clamp(0.001, 0.999)).flatten())
 
     def forward(self, condition: Tensor) -> Independent:
         (logits,) = self.parameters_at(condition)
@@ -302,21 +259,12 @@ class ContinuousBernoulli(NetworkConditional):
     """A density on [0, 1] per pixel: the Bernoulli's formula for grey levels, with the normaliser that it then needs.
 
     The network gives one logit per pixel. Data: y in [0, 1]. A log_prob may be positive, as densities may exceed one.
+    Arguments and errors as for `NetworkConditional`.
 
-    Args:
-        inputs, event, hidden, activation, norm, gated, net: see `NetworkConditional`.
-
-    Raises:
-        ValueError: As for `NetworkConditional`.
-
-    Source:
-        Loaiza-Ganem & Cunningham 2019 (arXiv 1907.06845).
+    Source: Loaiza-Ganem & Cunningham 2019 (arXiv 1907.06845).
     """
 
     support = constraints.unit_interval
-
-    def __init__(self, inputs: Shape, event: Shape, hidden: Sequence[int] = (200, 200), **options: Any):
-        super().__init__(inputs, event, hidden, heads=1, **options)
 
     def forward(self, condition: Tensor) -> Independent:
         (logits,) = self.parameters_at(condition)
@@ -328,26 +276,16 @@ class Categorical(NetworkConditional):
 
     The network gives `rank` numbers per pixel; one linear layer, the same for all pixels, turns them into 256 logits.
     (A head of its own per pixel would take 256 x 784 outputs for MNIST.) Data: grey levels k / 255 with k = 0 ... 255.
+    Further arguments and errors: see `NetworkConditional`.
 
-    Args:
-        inputs, event, hidden, activation, norm, gated, net: see `NetworkConditional`.
-        rank: the numbers per pixel.
-
-    Raises:
-        ValueError: As for `NetworkConditional`, and where `rank` is no positive integer.
-
-    Source:
-        van den Oord et al. 2016 (arXiv 1601.06759), section 3.3, of which this is the likelihood alone, without the
-        autoregression.
+    Source: van den Oord et al. 2016 (arXiv 1601.06759), section 3.3, the likelihood alone, without the autoregression.
     """
 
     support = distributions.on_grid
     numbers_per_entry = distributions.LEVELS
     parameters_per_entry = RANK
 
-    def __init__(
-        self, inputs: Shape, event: Shape, hidden: Sequence[int] = (200, 200), rank: int = RANK, **options: Any
-    ):
+    def __init__(self, inputs: Shape, event: Shape, hidden: Sizes = (200, 200), rank: int = RANK, **options: Any):
         integers(rank=rank)
         super().__init__(inputs, event, hidden, heads=rank, **options)
         self.logits = nn.Linear(rank, distributions.LEVELS)

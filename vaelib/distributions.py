@@ -1,15 +1,12 @@
 """Likelihoods of grey-level images that torch lacks, or computes with too little care at extremes.
 
-Two are distributions over the 256 grey levels {0, 1/255, ..., 1} of an 8-bit image, `CategoricalGreyLevels` and
-`LogisticGreyLevels`; their log_prob is the log of a probability. `ContinuousBernoulliDensity` is a density on [0, 1].
-Each is over single pixels: the conditionals make it one over images, with a log_prob in nats per example.
+Two are distributions over the 256 grey levels {0, 1/255, ..., 1} of an 8-bit image, whose log_prob is the log of a
+probability; `ContinuousBernoulliDensity` is a density on [0, 1]. Each is over single pixels: the conditionals make it
+one over images, with a log_prob in nats per example.
 
-    >>> levels = torch.arange(256) / 255
-    >>> logistic = LogisticGreyLevels(torch.tensor(0.3), torch.tensor(0.1))
-    >>> round(logistic.log_prob(levels).exp().sum().item(), 4)
-    1.0
-    >>> ContinuousBernoulliDensity(torch.tensor(0.0)).log_prob(torch.tensor([0.0, 0.4, 1.0]))  # the uniform density
-    tensor([0., 0., 0.])
+>>> logistic = LogisticGreyLevels(torch.tensor(0.3), torch.tensor(0.1))
+>>> round(logistic.log_prob(torch.arange(256) / 255).exp().sum().item(), 4)
+1.0
 """
 
 import math
@@ -35,11 +32,7 @@ on_grid = _OnGrid()
 
 
 class CategoricalGreyLevels(Distribution):
-    """A categorical distribution over the 256 grey levels k / 255, one probability for each.
-
-    Args:
-        logits: (..., 256), of which (...) is the batch shape.
-    """
+    """A categorical distribution over the 256 grey levels k / 255, by logits (batch shape, 256)."""
 
     arg_constraints = {"logits": constraints.real_vector}
     support = on_grid
@@ -73,13 +66,9 @@ class LogisticGreyLevels(Distribution):
     """A logistic density of mean loc and scale s, gathered into the 256 grey levels k / 255.
 
     P(k) = F((k + 1/2) / 255) - F((k - 1/2) / 255) with F(y) = sigmoid((y - loc) / s); the tails belong to 0 and 255.
+    loc and s > 0, in units of white = 1, are broadcast to the batch shape.
 
-    Args:
-        loc: the mean of the density, in units of white = 1.
-        scale: s > 0, in the same units; it and loc are broadcast to the batch shape.
-
-    Source:
-        Salimans et al. 2017 (arXiv 1701.05517), eq. 2, there for levels in [-1, 1].
+    Source: Salimans et al. 2017 (arXiv 1701.05517), eq. 2, there for levels in [-1, 1].
     """
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
@@ -117,11 +106,7 @@ class ContinuousBernoulliDensity(Distribution):
     C(l) = l / tanh(l / 2), and 2 at l = 0, so the density is l e^(l x) / (e^l - 1). torch's own class clamps the
     probabilities, and with them C, which costs nats beyond |l| = 16 in float32.
 
-    Args:
-        logits: l, of the batch shape.
-
-    Source:
-        Loaiza-Ganem & Cunningham 2019 (arXiv 1907.06845), eq. 7, written with logits.
+    Source: Loaiza-Ganem & Cunningham 2019 (arXiv 1907.06845), eq. 7, written with logits.
     """
 
     arg_constraints = {"logits": constraints.real}

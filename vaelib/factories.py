@@ -9,8 +9,9 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-import numpy as np
-from torch import Tensor, nn
+from torch import nn
+
+from .arguments import plain
 
 P = ParamSpec("P")
 M = TypeVar("M")
@@ -21,8 +22,8 @@ _FACTORIES: set[Any] = set()
 def factory(make: Callable[P, M]) -> Callable[P, M]:
     """Decorates a classmethod such as `VAE.mlp`: the model it returns has the call, as plain JSON, in `made_by`.
 
-    `made_by` is None where an argument is neither JSON, nor a NumPy number, nor a layer's class in `torch.nn`. A
-    tensor, such as the mean of the data, is forgotten: it is a value to start from, and the weights hold it by now.
+    `made_by` is None where an argument is neither JSON, nor a number of NumPy or torch, nor a layer's class in
+    `torch.nn`. An array or a tensor, such as the mean of the data, is forgotten: the weights hold it by now.
     """
 
     @functools.wraps(make)
@@ -30,7 +31,7 @@ def factory(make: Callable[P, M]) -> Callable[P, M]:
         model: Any = make(*args, **kwargs)
         kind: Any = args[0]
         try:
-            call = {"arguments": _plain(args[1:]), "options": _plain(kwargs)}
+            call = {"arguments": _json(args[1:]), "options": {name: _json(value) for name, value in kwargs.items()}}
             model.made_by = {"class": kind.__name__, "factory": remember.__name__, **call}
         except TypeError:
             model.made_by = None
@@ -52,26 +53,21 @@ def remake(made_by: Mapping[str, Any], classes: Mapping[str, type]) -> Any:
     return make(*map(_value, made_by["arguments"]), **{name: _value(v) for name, v in made_by["options"].items()})
 
 
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Tensor | np.ndarray):
-        return None
+def _json(value: Any) -> Any:
+    value = plain(value)
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
+        return [_json(part) for part in value]
     if isinstance(value, type) and getattr(nn, value.__name__, None) is value:
         return {"torch.nn": value.__name__}
+    if value is None or isinstance(value, int | float | str):
+        return value
     raise TypeError(f"{value!r} is not plain")
 
 
-def _value(plain: Any) -> Any:
-    if not isinstance(plain, dict):
-        return plain
-    layer = getattr(nn, str(plain.get("torch.nn")), None)
+def _value(json: Any) -> Any:
+    if not isinstance(json, dict):
+        return json
+    layer = getattr(nn, str(json.get("torch.nn")), None)
     if not (isinstance(layer, type) and issubclass(layer, nn.Module)):
-        raise ValueError(f"torch has no layer named {plain.get('torch.nn')!r}")
+        raise ValueError(f"torch has no layer named {json.get('torch.nn')!r}")
     return layer

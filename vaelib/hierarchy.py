@@ -9,31 +9,23 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import (
-    Distribution,
-    Independent,
-    MixtureSameFamily,
-    MultivariateNormal,
-    Normal,
-    constraints,
-    kl_divergence,
-)
+from torch.distributions import Distribution, constraints, kl_divergence
 
 from . import distributions
-from .arguments import integers, is_number
+from .arguments import check_floating, integers, is_number
 from .bounds import Terms
 from .conditionals import Conditional
+from .priors import at_temperature
 from .trials import device_of, dtype_of, in_evaluation, tried
+
+Temperature = float | Sequence[float]
 
 
 class Hierarchy(nn.Module, ABC):
     """What all models share: latents z_1 ... z_T, z_1 next to the data, with p(x, z) and q(z | x) that can be scored.
 
-    Latents are passed as the list [z_1, ..., z_T], each (K, B, L_t). Levels are counted from 1.
-
-    Attributes:
-        event: the shape of an example; a batch x is (B, *event).
-        latents: the sizes (L_1, ..., L_T).
+    Data are batches x, (B, *event); latents are lists [z_1, ..., z_T], each (K, B, L_t), and `latents` are the sizes
+    (L_1, ..., L_T). Levels are counted from 1.
     """
 
     decoders: nn.ModuleList
@@ -82,18 +74,12 @@ class Hierarchy(nn.Module, ABC):
         return self.decoders[level](self.condition(above))
 
     def forward(self, x: Tensor, samples: int = 1, check: bool = True, path: bool = False) -> Terms:
-        """Sample z ~ q(z | x) and weigh it: every log-density of `samples` draws for each example.
+        """Sample z ~ q(z | x), `samples` times for each example of x (B, *event), and score every draw.
 
         Args:
-            x: (B, *event).
-            samples: K >= 1.
             check: see `check`; a loop that has checked its data once may leave it out.
             path: evaluate log q with the weights held fixed and keep the latents in the `Terms`, so that gradients
                 reach the encoder through the latents alone, as `dreg` needs (Roeder et al. 2017, arXiv 1703.09194).
-
-        Returns:
-            The `Terms`, (K, B) and (T, K, B).
-
         Raises:
             ValueError: Where x does not suit the model, or `samples` is no positive integer.
         """
@@ -107,8 +93,8 @@ class Hierarchy(nn.Module, ABC):
                 posteriors = self.posteriors(x, latents)
             priors = self.priors(latents)
         log_px = self.likelihood(latents).log_prob(x)  # (K, B)
-        log_pz = torch.stack([p.log_prob(z) for p, z in zip(priors, latents, strict=True)])  # (T, K, B)
-        log_qz = torch.stack([q.log_prob(z) for q, z in zip(posteriors, latents, strict=True)])  # (T, K, B)
+        log_pz = torch.stack(_scores(priors, latents))  # (T, K, B)
+        log_qz = torch.stack(_scores(posteriors, latents))  # (T, K, B)
         if path:
             return Terms(log_px, log_pz, log_qz, latents=tuple(latents))
         rates = [
@@ -132,29 +118,29 @@ class Hierarchy(nn.Module, ABC):
         Raises:
             ValueError: Where a shape does not suit the model; the values of x are not looked at.
         """
-        self._check_shapes(x, latents)
-        return self.likelihood(latents).log_prob(x), _scored(self.priors(latents), latents)
+        self._check_shape(x)
+        self._check_latents(latents)
+        return self.likelihood(latents).log_prob(x), functools.reduce(torch.add, _scores(self.priors(latents), latents))
 
     def log_posterior(self, x: Tensor, latents: Sequence[Tensor]) -> Tensor:
         """log q(z | x) summed over the levels, (K, B), at latents of your own; errors as for `log_joint`."""
-        self._check_shapes(x, latents)
-        return _scored(self.posteriors(x, latents), latents)
+        self._check_shape(x)
+        self._check_latents(latents)
+        return functools.reduce(torch.add, _scores(self.posteriors(x, latents), latents))
 
     @torch.no_grad()
     def check(self, x: Tensor) -> None:
         """Raise ValueError, saying what was expected, unless x is a batch (B, *event) that p(x | z) can score."""
-        self._check_shapes(x)
+        self._check_shape(x)
         if len(x) == 0:
             raise ValueError(f"x has shape {tuple(x.shape)}: expected (batch, *event) with at least one example")
         dtype = next((weight.dtype for weight in self.parameters()), x.dtype)
         if x.dtype != dtype:
-            raise ValueError(
-                f"x is {x.dtype} and the model {dtype}: expected the same; x.to({dtype}) or model.double()"
-            )
+            raise ValueError(f"x is {x.dtype}, the model {dtype}: expected the same; x.to({dtype}) or model.double()")
         if not torch.isfinite(x).all():
             raise ValueError("x has values that are NaN or infinite: remove or repair these examples")
         if self.support is not None and not self.support.check(x).all():
-            raise ValueError(_support_message(self.support, x))
+            raise ValueError(_support_message(self.support, f"(min {x.min().item():.4g}, max {x.max().item():.4g})"))
 
     @torch.no_grad()
     def encode(self, x: Tensor, samples: int = 1) -> list[Tensor]:
@@ -165,37 +151,18 @@ class Hierarchy(nn.Module, ABC):
             return self.infer(x, samples)[0]
 
     @torch.no_grad()
-    def decode(
-        self, latent: Tensor | Sequence[Tensor], level: int = 1, temperature: float | Sequence[float] = 1.0
-    ) -> Distribution:
-        """p(x | z) for a latent z_level, drawing z_{level-1} ... z_1 on the way down, in evaluation mode.
+    def decode(self, latent: Tensor | Sequence[Tensor], level: int = 1, temperature: Temperature = 1.0) -> Distribution:
+        """p(x | z), of batch shape (...), for z_level (..., L_level); the levels below are drawn, in evaluation mode.
 
         Args:
-            latent: (..., L_level). A general hierarchy needs all levels from `level` upwards: [z_level, ..., z_T].
-            level: 1, next to the data, to T.
+            latent: z_level, or the list [z_level, ..., z_T], which a general hierarchy needs.
             temperature: see `sample`.
-
-        Returns:
-            The distribution of x, with batch shape (...) and event shape `event`.
-
         Raises:
-            ValueError: Where a latent is no tensor of the level's size and the model's dtype, or there is no such
-                level.
+            ValueError: Where there is no such level, or a latent is no tensor of its size and of the model's dtype.
         """
         self._check_level(level)
         latents = [latent] if isinstance(latent, Tensor) else latent
-        sizes = self.latents[level - 1 :]
-        if not isinstance(latents, list | tuple) or not all(isinstance(z, Tensor) for z in latents):
-            raise ValueError(
-                f"latent is of type {type(latent).__name__}: expected a tensor (..., {sizes[0]}), or the list of "
-                f"z_{level} and up; torch.as_tensor makes one of an array"
-            )
-        shapes = [tuple(z.shape) for z in latents]
-        if not 0 < len(shapes) <= len(sizes) or any(s[-1:] != (n,) for s, n in zip(shapes, sizes, strict=False)):
-            raise ValueError(
-                f"latent has shape {', '.join(map(str, shapes)) or '()'}: expected z_{level} of shape (batch, "
-                f"{sizes[0]}), or the list of z_{level} and up, of sizes {sizes}"
-            )
+        self._check_latents(latents, level, least=1)
         dtype = next((weight.dtype for weight in self.decoders.parameters()), latents[0].dtype)
         if any(z.dtype != dtype for z in latents):
             raise ValueError(f"latent is {latents[0].dtype} and the model {dtype}: expected the same")
@@ -203,28 +170,22 @@ class Hierarchy(nn.Module, ABC):
             return self.likelihood(self.draw_below(latents, level, temperature))
 
     @torch.no_grad()
-    def draw_below(
-        self, latents: Sequence[Tensor], level: int, temperature: float | Sequence[float] = 1.0
-    ) -> list[Tensor]:
+    def draw_below(self, latents: Sequence[Tensor], level: int, temperature: Temperature = 1.0) -> list[Tensor]:
         """[z_1, ..., z_T] from [z_level, ...]: the levels below are drawn from p(z_t | the levels above)."""
         temperatures, complete = self._temperatures(temperature), list(latents)
         for below in range(level - 1, 0, -1):
-            complete.insert(0, _at(self._prior_below(complete, below), temperatures[below - 1]).sample())
+            prior = at_temperature(self._prior_below(complete, below), temperatures[below - 1])
+            complete.insert(0, prior.sample())
         return complete
 
     @torch.no_grad()
-    def sample(self, n: int, mean: bool = False, temperature: float | Sequence[float] = 1.0) -> Tensor:
-        """Draws from the model, in evaluation mode: z_T from the prior, then down the levels.
+    def sample(self, n: int, mean: bool = False, temperature: Temperature = 1.0) -> Tensor:
+        """n draws from the model, (n, *event), in evaluation mode: z_T from the prior, then down the levels.
 
         Args:
-            n: how many.
             mean: take the mean of p(x | z) in place of a draw from it, which is easier on the eye for binary pixels.
             temperature: what the standard deviations of the priors are multiplied with, for all levels or one for each,
                 z_1 first. Below 1 samples become more typical and less varied; p(x | z) stays as it is.
-
-        Returns:
-            (n, *event).
-
         Raises:
             ValueError: Where `n` is no positive integer, a temperature is negative, or one other than 1 is for a prior
                 that is neither Gaussian nor a mixture of Gaussians.
@@ -232,45 +193,36 @@ class Hierarchy(nn.Module, ABC):
         (n,) = integers(n=n)
         top = self._temperatures(temperature)[-1]
         with in_evaluation(self):
-            likelihood = self.decode(_at(self.prior(), top).sample((n,)), self.levels, temperature)
+            likelihood = self.decode(at_temperature(self.prior(), top).sample((n,)), self.levels, temperature)
         return likelihood.mean if mean else likelihood.sample()
 
-    def reconstruct(self, x: Tensor, level: int = 1, temperature: float | Sequence[float] = 1.0) -> Tensor:
-        """Encode x, keep z_level and what is above, draw the rest anew: the mean of p(x | z), (B, *event).
-
-        Args:
-            x: (B, *event).
-            level: 1, next to the data, to T.
-            temperature: of what is drawn anew, see `sample`.
-        """
+    def reconstruct(self, x: Tensor, level: int = 1, temperature: Temperature = 1.0) -> Tensor:
+        """Encode x, keep z_level and above, draw the rest anew at a temperature: the mean of p(x | z), (B, *event)."""
         self._check_level(level)
         return self.decode([z[0] for z in self.encode(x)[level - 1 :]], level, temperature).mean
 
-    def _check_shapes(self, x: Tensor, latents: Sequence[Tensor] | None = None) -> None:
-        if not isinstance(x, Tensor):
-            raise ValueError(f"x is {type(x).__name__}: expected a floating-point tensor; torch.as_tensor makes one")
-        if not x.is_floating_point():
-            raise ValueError(f"x is {x.dtype}: expected a floating-point tensor (divide 8-bit images by 255)")
+    def _check_shape(self, x: Tensor) -> None:
+        check_floating("x", x)
         if x.ndim == 0 or x.shape[1:] != self.event:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}: expected a batch of shape {self.event} per example, that is "
-                "(batch, *event)"
-            )
-        if latents is None:
-            return
+            raise ValueError(f"x has shape {tuple(x.shape)}: expected a batch of shape {self.event} per example")
+
+    def _check_latents(self, latents: Sequence[Tensor], level: int = 1, least: int | None = None) -> None:
+        """From z_level on, all of them or at least so many."""
+        sizes = self.latents[level - 1 :]
         tensors = isinstance(latents, list | tuple) and all(isinstance(z, Tensor) for z in latents)
-        if not tensors or len(latents) != self.levels:
-            got = f"{len(latents)} tensors" if tensors else f"of type {type(latents).__name__}"
-            raise ValueError(f"latents are {got}: expected a list of {self.levels} tensors, one per level")
-        for level, (z, size) in enumerate(zip(latents, self.latents, strict=True), start=1):
-            if z.shape[-1:] != (size,):
-                raise ValueError(f"z_{level} has shape {tuple(z.shape)}: expected its end to be {size}")
+        shapes = [tuple(z.shape) for z in latents] if tensors else []
+        fit = all(shape[-1:] == (size,) for shape, size in zip(shapes, sizes, strict=False))
+        if not fit or not (least or len(sizes)) <= len(shapes) <= len(sizes):
+            got = f"of shape {', '.join(map(str, shapes)) or '()'}" if tensors else f"of type {type(latents).__name__}"
+            wanted = ", ".join(f"z_{t} (..., {size})" for t, size in enumerate(sizes, start=level))
+            some = "the first or more of " if least else ""
+            raise ValueError(f"latents are {got}: expected {some}the tensors {wanted}, listed; see torch.as_tensor")
 
     def _check_level(self, level: int) -> None:
         if not isinstance(level, Integral) or not 1 <= level <= self.levels:
             raise ValueError(f"level is {level!r}: expected 1 (next to the data) to {self.levels} (the top)")
 
-    def _temperatures(self, temperature: float | Sequence[float]) -> list[float]:
+    def _temperatures(self, temperature: Temperature) -> list[float]:
         """One for each level, z_1 first."""
         values: list[Any] = list(temperature) if isinstance(temperature, list | tuple) else [temperature] * self.levels
         if len(values) != self.levels or not all(is_number(value) and value >= 0 for value in values):
@@ -286,61 +238,36 @@ class Hierarchy(nn.Module, ABC):
         Returns made-up data (2, *event) and latents (3, 2, L_t) to try the encoders on, and the priors that were tried.
         """
         dtype, device = dtype_of(self) or torch.get_default_dtype(), device_of(self)
-
-        def made_up(*shape: int) -> Tensor:  # 1/2 lies within nearly every support and is no point of a singularity
-            return torch.full(shape, 0.5, dtype=dtype, device=device)
-
-        latents: list[Tensor] = []
-        priors: list[Distribution] = []
-        for level in range(self.levels, 0, -1):
+        variables: list[Tensor] = []  # from z_T down to x
+        tried_on: list[Distribution] = []
+        for level in range(self.levels, -1, -1):
             if level == self.levels:
                 name, p = "the prior", tried("the prior", self.prior)
             else:
                 name = f"decoder {level + 1}"
-                p = tried(name, self.decoders[level], self.condition(latents), batch=(3, 2))
-            if len(p.event_shape) != 1:
-                raise ValueError(
-                    f"{name} is over a z_{level} of shape {tuple(p.event_shape)}: expected one axis, (L_{level},)"
-                )
-            priors.insert(0, p)
-            latents.insert(0, made_up(3, 2, *p.event_shape))
-        likelihood = tried("decoder 1", self.decoders[0], self.condition(latents), batch=(3, 2))
+                p = tried(name, self.decoders[level], self.condition(variables), batch=(3, 2))
+            if level and len(p.event_shape) != 1:
+                shape = tuple(p.event_shape)
+                raise ValueError(f"{name} is over a z_{level} of shape {shape}: expected one axis, (L_{level},)")
+            tried_on.insert(0, p)
+            # 1/2 lies within nearly every support and is no point of a singularity.
+            variables.insert(0, torch.full((3, 2, *p.event_shape), 0.5, dtype=dtype, device=device))
+        (x, *latents), (likelihood, *priors) = variables, tried_on
         self.event = tuple(likelihood.event_shape)
         self.latents = tuple(z.shape[-1] for z in latents)
         self._support = _support_of(likelihood)
-        return made_up(2, *self.event), latents, priors
+        return x[0], latents, priors
 
 
-def _scored(levels: Sequence[Distribution], latents: Sequence[Tensor]) -> Tensor:
-    return functools.reduce(torch.add, [d.log_prob(z) for d, z in zip(levels, latents, strict=True)])
-
-
-def _at(prior: Distribution, temperature: float) -> Distribution:
-    """The prior with its standard deviations, or those of a mixture's components, multiplied by the temperature."""
-    if temperature == 1:
-        return prior
-    if isinstance(prior, Independent):
-        return Independent(_at(prior.base_dist, temperature), prior.reinterpreted_batch_ndims, validate_args=False)
-    if isinstance(prior, Normal):
-        return Normal(prior.loc, temperature * prior.scale, validate_args=False)
-    if isinstance(prior, MultivariateNormal):
-        root: Tensor = prior.scale_tril  # ty: ignore[invalid-assignment] - torch's lazy property
-        return MultivariateNormal(prior.loc, scale_tril=temperature * root, validate_args=False)
-    if isinstance(prior, MixtureSameFamily):
-        components = _at(prior.component_distribution, temperature)
-        return MixtureSameFamily(prior.mixture_distribution, components, validate_args=False)
-    raise ValueError(
-        f"temperature is {temperature} and a prior {type(prior).__name__}: expected a Gaussian or a mixture of "
-        "Gaussians for a temperature other than 1"
-    )
+def _scores(levels: Sequence[Distribution], latents: Sequence[Tensor]) -> list[Tensor]:
+    return [d.log_prob(z) for d, z in zip(levels, latents, strict=True)]
 
 
 @contextmanager
 def _weights_fixed(module: nn.Module) -> Generator[None]:
     """Within this block the module's weights are constants to autograd."""
     weights = [weight for weight in module.parameters() if weight.requires_grad]
-    for weight in weights:
-        weight.requires_grad_(False)
+    module.requires_grad_(False)
     try:
         yield
     finally:
@@ -359,16 +286,15 @@ def _support_of(likelihood: Distribution) -> constraints.Constraint | None:
     return None if any(isinstance(value, Tensor) for value in vars(support).values()) else support
 
 
-def _support_message(support: constraints.Constraint, x: Tensor) -> str:
-    low, high = x.min().item(), x.max().item()
+def _support_message(support: constraints.Constraint, extremes: str) -> str:
     if isinstance(support, type(constraints.boolean)):
         return (
-            f"x has values outside {{0, 1}} (min {low:.4g}, max {high:.4g}): a Bernoulli likelihood needs binary data; "
-            "scale it to [0, 1] and pass transform=vl.binarise to `fit` for dynamic binarisation, or binarise it"
+            f"x has values outside {{0, 1}} {extremes}: a Bernoulli likelihood needs binary data; scale it to [0, 1] "
+            "and pass transform=vl.binarise to `fit` for dynamic binarisation, or binarise it"
         )
     if isinstance(support, type(distributions.on_grid)):
         return (
-            f"x has values that are not one of the 256 grey levels k / 255 (min {low:.4g}, max {high:.4g}): divide "
-            "8-bit images by 255, without noise, blur or rescaling after that"
+            f"x has values that are not one of the 256 grey levels k / 255 {extremes}: divide 8-bit images by 255, "
+            "without noise, blur or rescaling after that"
         )
-    return f"x has values outside the likelihood's support, {support} (min {low:.4g}, max {high:.4g})"
+    return f"x has values outside the likelihood's support, {support} {extremes}"

@@ -7,8 +7,6 @@
 [(2, 3, 20), (2, 3, 10)]
 >>> bool((HVAE.mlp((1, 28, 28), (20, 10), ((50,), (30,)))(x).rates >= 0).all())  # each in closed form
 True
->>> VAE.conv((1, 28, 28), latent=8, likelihood="gaussian").reconstruct(x).shape
-torch.Size([3, 1, 28, 28])
 """
 
 import math
@@ -23,7 +21,7 @@ from torch.distributions import Distribution, Independent, Normal
 from . import nets
 from .arguments import integers
 from .conditionals import LIKELIHOODS as LIKELIHOODS
-from .conditionals import Conditional, Gaussian, Shape, likelihood_named, shape_of
+from .conditionals import Conditional, Gaussian, Shape, Sizes, likelihood_named, shape_of
 from .factories import factory
 from .hierarchy import Hierarchy
 from .priors import StandardNormal
@@ -40,55 +38,51 @@ class MHVAE(Hierarchy):
     levels elsewhere: under the joint q, z_{t+1} depends on z_t, so KL(q(z_t | z_{t-1}) || p(z_t | z_{t+1})) is *not*
     the middle term (Luo 2022, eq. 45, errs here).
 
+    Each module is tried once on made-up data: a shape that does not fit is an error here, not a wrong number later.
+
     Args:
         encoders: T modules q(z_1 | x), q(z_2 | z_1), ...: `forward(condition)` returns a distribution with `rsample`,
             whose batch shape is that of the condition but for its last axis, and whose event shape is (L_t,). A
             `Conditional` is given x flattened, another module as it is.
         decoders: T modules p(x | z_1), p(z_1 | z_2), ...: likewise; the first may be discrete.
         prior: a module whose `forward()` returns p(z_T), of batch shape (); a standard normal unless given.
-
-    Each module is tried once on made-up data, so that a shape that does not fit is an error here, not a wrong number
-    later.
-
     Raises:
-        ValueError: Where there is no level, the numbers of encoders and decoders differ, a module returns anything but
-            a distribution of the right shapes, or sizes do not meet.
-
-    Source:
-        Luo 2022 (arXiv 2208.11970), eq. 23-29, written with z_t for his latents.
+        ValueError: Where there is not one of each per level, T >= 1, a module returns anything but a distribution of
+            the right shapes, or sizes do not meet.
+    Source: Luo 2022 (arXiv 2208.11970), eq. 23-29, written with z_t for his latents.
     """
 
     def __init__(self, encoders: Sequence[nn.Module], decoders: Sequence[nn.Module], prior: nn.Module | None = None):
         super().__init__()
-        for name, modules in (("encoders", encoders), ("decoders", decoders)):
-            if not isinstance(modules, list | tuple | nn.ModuleList):
-                raise ValueError(f"{name} is a {type(modules).__name__}: expected a list with one module per level")
-        if not encoders or len(encoders) != len(decoders):
-            raise ValueError(
-                f"{len(encoders)} encoders and {len(decoders)} decoders: expected one of each per level, T >= 1"
-            )
-        _check_modules([*encoders, *decoders, *([] if prior is None else [prior])])
+        _check_modules(encoders=encoders, decoders=decoders)
+        if len(encoders) != len(decoders):
+            raise ValueError(f"{len(encoders)} encoders and {len(decoders)} decoders: expected one of each per level")
+        if prior is None:
+            size = getattr(encoders[-1], "event", None) or getattr(decoders[-1], "inputs", None)
+            if size is None:
+                raise ValueError(
+                    "nothing says how large z_T is: expected an `event` of the top encoder, `inputs` of the top "
+                    "decoder, or prior=StandardNormal(size of z_T)"
+                )
+            prior = StandardNormal(size)
+        _check_modules(prior=[prior])
         self.encoders = nn.ModuleList(encoders)
         self.decoders = nn.ModuleList(decoders)
-        self.prior = StandardNormal(_top_size(encoders[-1], decoders[-1])) if prior is None else prior
+        self.prior = prior
         x, latents, _ = self._learn_shapes()
-        given = [self._entering(x), *latents[:-1]]
+        given = [_entering(encoders[0], x), *latents[:-1]]
         for level, (encoder, c, size) in enumerate(zip(encoders, given, self.latents, strict=True), start=1):
-            batch = (2,) if level == 1 else (3, 2)
-            posterior = tried(f"encoder {level}", encoder, c, batch=batch, event=(size,))
-            if not posterior.has_rsample:
-                raise ValueError(
-                    f"encoder {level} returned a distribution without rsample: expected one that can be "
-                    "reparameterised, such as a Gaussian"
-                )
+            q = tried(f"encoder {level}", encoder, c, batch=(2,) if level == 1 else (3, 2), event=(size,))
+            if not q.has_rsample:
+                raise ValueError(f"encoder {level} draws without rsample: expected a distribution with it (a Gaussian)")
 
     @classmethod
     @factory
     def mlp(
         cls,
         event: Shape,
-        latents: Sequence[int] = (100, 50),
-        hidden: Sequence[Sequence[int]] = ((200, 200), (100, 100)),
+        latents: Sizes = (100, 50),
+        hidden: Sequence[Sizes] = ((200, 200), (100, 100)),
         likelihood: str = "bernoulli",
         mean: Tensor | None = None,
         **options: Any,
@@ -98,22 +92,17 @@ class MHVAE(Hierarchy):
         The defaults are the two-layer network of Burda et al. 2016 (arXiv 1509.00519), section 5.
 
         Args:
-            event: the size or shape of an example.
-            latents: (L_1, ..., L_T).
-            hidden: the layer sizes of each level.
             likelihood: "bernoulli", "continuous_bernoulli", "gaussian", "categorical" or "discretised_logistic".
-            mean: the mean of the training data, for a Bernoulli likelihood to start from: short trainings gain much by
-                it.
+            mean: of the training data, for a Bernoulli likelihood to start from: short trainings gain much by it.
             options: activation, norm and gated of every network, see `vaelib.nets.mlp`.
-
         Raises:
-            ValueError: For an unknown likelihood, a mean for another than Bernoulli, or where `latents` and `hidden`
-                differ in length.
+            ValueError: For an unknown likelihood, a mean for a likelihood that takes none, or sizes that do not meet.
         """
         make = likelihood_named(likelihood, mean)
         _check_stack(latents, hidden)
         encoders, decoders = [], []
-        for level, ((below, above), h) in enumerate(zip(pairwise([_size(event), *latents]), hidden, strict=True)):
+        sizes = [math.prod(shape_of(event)), *latents]
+        for level, ((below, above), h) in enumerate(zip(pairwise(sizes), hidden, strict=True)):
             encoders.append(Gaussian(below, above, h, **options))
             kind, shape = (Gaussian, below) if level else (make, event)
             decoders.append(kind(above, shape, encoders[-1].hidden[::-1], **options))
@@ -123,11 +112,11 @@ class MHVAE(Hierarchy):
         return above[0]
 
     def posteriors(self, x: Tensor, latents: Sequence[Tensor]) -> list[Distribution]:
-        given = [self._entering(x), *latents[:-1]]
+        given = [_entering(self.encoders[0], x), *latents[:-1]]
         return [encoder(below) for encoder, below in zip(self.encoders, given, strict=True)]
 
     def infer(self, x: Tensor, samples: int = 1) -> tuple[list[Tensor], list[Distribution], list[Distribution]]:
-        posteriors: list[Distribution] = [self.encoders[0](self._entering(x))]
+        posteriors: list[Distribution] = [self.encoders[0](_entering(self.encoders[0], x))]
         latents = [posteriors[0].rsample((samples,))]  # z_1: (K, B, L_1)
         for encoder in self.encoders[1:]:
             posteriors.append(encoder(latents[-1]))
@@ -140,25 +129,13 @@ class MHVAE(Hierarchy):
     def posterior(self, x: Tensor) -> Distribution:
         """q(z_1 | x): a distribution with batch shape (B,)."""
         self.check(x)
-        return self.encoders[0](self._entering(x))
-
-    def _entering(self, x: Tensor) -> Tensor:
-        return x.flatten(1) if isinstance(self.encoders[0], Conditional) else x
+        return self.encoders[0](_entering(self.encoders[0], x))
 
 
 class VAE(MHVAE):
-    """The variational autoencoder: one level of latents, the case T = 1 of `MHVAE`.
+    """The variational autoencoder, of q(z | x), p(x | z) and p(z): the case T = 1 of `MHVAE`.
 
-    Args:
-        encoder: a module for q(z | x).
-        decoder: a module for p(x | z).
-        prior: a module for p(z); N(0, I) unless given.
-
-    Raises:
-        ValueError: As for `MHVAE`.
-
-    Source:
-        Kingma & Welling 2014 (arXiv 1312.6114).
+    Source: Kingma & Welling 2014 (arXiv 1312.6114).
     """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, prior: nn.Module | None = None):
@@ -170,40 +147,22 @@ class VAE(MHVAE):
         cls,
         event: Shape,
         latent: int = 50,
-        hidden: Sequence[int] = (200, 200),
+        hidden: Sizes = (200, 200),
         likelihood: str = "bernoulli",
         mean: Tensor | None = None,
         **options: Any,
     ) -> "VAE":
-        """Two multilayer perceptrons, x to z and its mirror image; defaults as in Burda et al. 2016, section 5.
+        """Two multilayer perceptrons, x to z with layers of `hidden` sizes and its mirror image.
 
-        Args:
-            event, likelihood, mean, options: as for `MHVAE.mlp`.
-            latent: the number of latents.
-            hidden: layer sizes from x to z.
-
-        Raises:
-            ValueError: As for `MHVAE.mlp`.
+        Defaults as in Burda et al. 2016, section 5; further arguments and errors as for `MHVAE.mlp`.
         """
         chain = MHVAE.mlp(event, (latent,), (hidden,), likelihood, mean, **options)
         return cls(chain.encoders[0], chain.decoders[0])
 
     @classmethod
     @factory
-    def conv(
-        cls,
-        event: Sequence[int],
-        latent: int = 50,
-        channels: Sequence[int] = (32, 64),
-        likelihood: str = "bernoulli",
-    ) -> "VAE":
-        """Two convolutional networks for images.
-
-        Args:
-            event: (C, H, W).
-            latent: the number of latents.
-            channels: see `vaelib.nets.ConvEncoder`.
-            likelihood: as for `MHVAE.mlp`.
+    def conv(cls, event: Sizes, latent: int = 50, channels: Sizes = (32, 64), likelihood: str = "bernoulli") -> "VAE":
+        """Two convolutional networks for images (C, H, W), see `vaelib.nets.ConvEncoder`; else as for `MHVAE.mlp`.
 
         Raises:
             ValueError: For an unknown likelihood, or an event or channels that convolutions cannot take.
@@ -233,33 +192,27 @@ class HVAE(Hierarchy):
         decoders: T modules p(x | z_1 ... z_T), p(z_1 | z_2 ... z_T), ..., p(z_{T-1} | z_T), Gaussian but for the first;
             their condition is the concatenation [z_t, ..., z_T] of the latents, (..., L_t + ... + L_T).
         prior: a module whose `forward()` returns p(z_T), of batch shape ().
-
     Raises:
         ValueError: Where there is no level, a module returns anything but what is said above, or sizes do not meet.
-
-    Source:
-        Sonderby et al. 2016 (arXiv 1602.02282), eq. 10-12 and section 2.2, with the dependence on all levels above of
-        Luo 2022 (arXiv 2208.11970), section 2.2.
+    Source: Sonderby et al. 2016 (arXiv 1602.02282), eq. 10-12 and section 2.2, with the dependence on all levels above
+        of Luo 2022 (arXiv 2208.11970), section 2.2.
     """
 
     def __init__(self, encoder: nn.Module, decoders: Sequence[nn.Module], prior: nn.Module):
         super().__init__()
-        if not isinstance(decoders, list | tuple | nn.ModuleList) or not decoders:
-            raise ValueError(f"decoders are {decoders!r}: expected a list with one module per level, T >= 1")
-        _check_modules([encoder, *decoders, prior])
+        _check_modules(encoder=[encoder], decoders=decoders, prior=[prior])
         self.encoder = encoder
         self.decoders = nn.ModuleList(decoders)
         self.prior = prior
         x, _, priors = self._learn_shapes()
-        evidence = returned("the encoder", encoder, self._entering(x))
+        evidence = returned("the encoder", encoder, _entering(encoder, x))
         if not isinstance(evidence, list | tuple) or len(evidence) != self.levels:
             got = f"a list of {len(evidence)}" if isinstance(evidence, list | tuple) else type(evidence).__name__
-            raise ValueError(
-                f"the encoder returned {got} for {self.levels} decoders: expected a list of one Gaussian per level"
-            )
+            raise ValueError(f"the encoder returned {got} for {self.levels} decoders: expected a list of Gaussians")
         for level, (q, p, size) in enumerate(zip(evidence, priors, self.latents, strict=True), start=1):
             as_expected(f"the encoder for z_{level}", q, (2,), (size,))
-            if level < self.levels and not (_is_gaussian(q) and _is_gaussian(p)):
+            gaussian = all(isinstance(d, Independent) and isinstance(d.base_dist, Normal) for d in (q, p))
+            if level < self.levels and not gaussian:
                 raise ValueError(
                     f"z_{level} of the encoder is {q}, of decoder {level + 1} {p}: expected Gaussians, "
                     "Independent(Normal(...), 1), which can be merged"
@@ -270,8 +223,8 @@ class HVAE(Hierarchy):
     def mlp(
         cls,
         event: Shape,
-        latents: Sequence[int] = (100, 50),
-        hidden: Sequence[Sequence[int]] = ((200, 200), (100, 100)),
+        latents: Sizes = (100, 50),
+        hidden: Sequence[Sizes] = ((200, 200), (100, 100)),
         likelihood: str = "bernoulli",
         mean: Tensor | None = None,
         **options: Any,
@@ -281,19 +234,19 @@ class HVAE(Hierarchy):
         _check_stack(latents, hidden)
         decoders: list[nn.Module] = []
         for level, (below, h) in enumerate(zip([event, *latents[:-1]], hidden, strict=True)):
-            above = sum(latents[level:])
-            decoders.append((Gaussian if level else make)(above, below, tuple(h)[::-1], **options))
-        return cls(Ladder(_size(event), latents, hidden, **options), decoders, StandardNormal(latents[-1]))
+            decoders.append((Gaussian if level else make)(sum(latents[level:]), below, tuple(h)[::-1], **options))
+        ladder = Ladder(math.prod(shape_of(event)), latents, hidden, **options)
+        return cls(ladder, decoders, StandardNormal(latents[-1]))
 
     def condition(self, above: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(above), -1)
 
     def posteriors(self, x: Tensor, latents: Sequence[Tensor]) -> list[Distribution]:
-        *evidence, top = self.encoder(self._entering(x))
+        *evidence, top = self.encoder(_entering(self.encoder, x))
         return [*(merge(e, p) for e, p in zip(evidence, self.priors(latents)[:-1], strict=True)), top]
 
     def infer(self, x: Tensor, samples: int = 1) -> tuple[list[Tensor], list[Distribution], list[Distribution]]:
-        *evidence, top = self.encoder(self._entering(x))
+        *evidence, top = self.encoder(_entering(self.encoder, x))
         latents, posteriors, priors = [top.rsample((samples,))], [top], [self.prior()]  # z_T: (K, B, L_T)
         for level in range(self.levels - 1, 0, -1):
             priors.insert(0, self._prior_below(latents, level))
@@ -304,24 +257,19 @@ class HVAE(Hierarchy):
     def closed_form(self, level: int) -> bool:
         return True
 
-    def _entering(self, x: Tensor) -> Tensor:
-        return x.flatten(1) if isinstance(self.encoder, Ladder) else x
-
 
 class Ladder(nn.Module):
     """The bottom-up network of an `HVAE`: d_t = net_t(d_{t-1}) with d_0 = x, and N(m_t, s_t^2) read off each d_t.
 
     Args:
         inputs: the number of entries of x.
-        latents: (L_1, ..., L_T).
-        hidden: the layer sizes of each net_t.
+        latents, hidden: (L_1, ..., L_T), and the layer sizes of each net_t.
         options: see `vaelib.nets.mlp`.
-
     Raises:
         ValueError: Where a size is no positive integer, or a level has no layers.
     """
 
-    def __init__(self, inputs: int, latents: Sequence[int], hidden: Sequence[Sequence[int]], **options: Any):
+    def __init__(self, inputs: int, latents: Sizes, hidden: Sequence[Sizes], **options: Any):
         super().__init__()
         _check_stack(latents, hidden)
         if any(not isinstance(sizes, list | tuple) or not sizes for sizes in hidden):
@@ -343,13 +291,9 @@ class Ladder(nn.Module):
 
 
 def merge(a: Distribution, b: Distribution) -> Independent:
-    """The Gaussian proportional to the product of two, dimension by dimension: precisions add.
+    """The Gaussian proportional to the product of two over one event axis, entry by entry: precisions add.
 
-    Args:
-        a, b: over one event axis, with `mean` and `stddev`.
-
-    Source:
-        Sonderby et al. 2016 (arXiv 1602.02282), eq. 11-12.
+    Source: Sonderby et al. 2016 (arXiv 1602.02282), eq. 11-12.
     """
     precision_a, precision_b = a.stddev**-2, b.stddev**-2
     variance = 1 / (precision_a + precision_b)
@@ -357,11 +301,11 @@ def merge(a: Distribution, b: Distribution) -> Independent:
     return Independent(Normal(mean, variance.sqrt(), validate_args=False), 1, validate_args=False)
 
 
-def _size(event: Shape) -> int:
-    return math.prod(shape_of(event))
+def _entering(encoder: nn.Module, x: Tensor) -> Tensor:
+    return x.flatten(1) if isinstance(encoder, Conditional | Ladder) else x
 
 
-def _check_stack(latents: Sequence[int], hidden: Sequence[Sequence[int]]) -> None:
+def _check_stack(latents: Sizes, hidden: Sequence[Sizes]) -> None:
     lists = all(isinstance(sizes, list | tuple) for sizes in (latents, hidden))
     if not lists or not latents or len(latents) != len(hidden):
         raise ValueError(
@@ -371,22 +315,10 @@ def _check_stack(latents: Sequence[int], hidden: Sequence[Sequence[int]]) -> Non
     integers(**{f"latents[{level}]": size for level, size in enumerate(latents)})
 
 
-def _is_gaussian(d: Distribution) -> bool:
-    return isinstance(d, Independent) and isinstance(d.base_dist, Normal)
-
-
-def _check_modules(modules: Sequence[nn.Module]) -> None:
-    for module in modules:
-        if not isinstance(module, nn.Module):
-            raise ValueError(f"{module!r} is no torch module: expected one whose forward returns a distribution")
-
-
-def _top_size(encoder: nn.Module, decoder: nn.Module) -> Shape:
-    """The size of z_T, as its encoder or its decoder declares it."""
-    size = getattr(encoder, "event", None) or getattr(decoder, "inputs", None)
-    if size is None:
-        raise ValueError(
-            "nothing says how large z_T is: expected an `event` of the top encoder, `inputs` of the top decoder, or "
-            "prior=StandardNormal(size of z_T)"
-        )
-    return size
+def _check_modules(**parts: Sequence[nn.Module]) -> None:
+    for name, modules in parts.items():
+        if not isinstance(modules, list | tuple | nn.ModuleList) or not modules:
+            raise ValueError(f"{name} are {modules!r}: expected a list with one module per level, T >= 1")
+        for module in modules:
+            if not isinstance(module, nn.Module):
+                raise ValueError(f"{module!r} is no torch module: expected one whose forward returns a distribution")

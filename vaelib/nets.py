@@ -1,8 +1,5 @@
 """Networks: plain stacks of torch layers, which any module of yours may replace.
 
->>> encoder = ConvEncoder((1, 28, 28), outputs=2 * 16)
->>> encoder(torch.zeros(5, 1, 28, 28)).shape
-torch.Size([5, 32])
 >>> ConvDecoder(16, (3, 27, 29))(torch.zeros(5, 16)).shape
 torch.Size([5, 3, 27, 29])
 """
@@ -21,12 +18,7 @@ NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 class Gated(nn.Module):
     """The layer (A h + a) * sigmoid(B h + b): the second factor decides how much of each feature passes.
 
-    Args:
-        inputs: the number of features of h.
-        outputs: the number of features of the result.
-
-    Source:
-        Dauphin et al. 2017 (arXiv 1612.08083), eq. 1; in VAEs: Tomczak & Welling 2018 (arXiv 1705.07120).
+    Source: Dauphin et al. 2017 (arXiv 1612.08083), eq. 1; in VAEs: Tomczak & Welling 2018 (arXiv 1705.07120).
     """
 
     def __init__(self, inputs: int, outputs: int):
@@ -44,19 +36,13 @@ def mlp(
     norm: str | None = None,
     gated: bool = False,
 ) -> nn.Sequential:
-    """A multilayer perceptron.
+    """A multilayer perceptron, (N, inputs) -> (N, hidden[-1]).
 
     Args:
-        inputs: the number of inputs.
-        hidden: the sizes of the layers.
         activation: what makes an activation when called, such as `nn.ReLU`.
         norm: "batch" or "layer" normalisation before each activation. With batch normalisation an example's bound
             depends on its batch mates while training; `model.eval()` ends that.
         gated: `Gated` layers, which need no activation.
-
-    Returns:
-        The network, (N, inputs) -> (N, hidden[-1]).
-
     Raises:
         ValueError: For sizes that are not positive integers, an unknown norm, or an activation that makes no module.
     """
@@ -86,11 +72,8 @@ class ConvEncoder(nn.Module):
     """Images (N, C, H, W) -> (N, outputs): convolutions that halve the image, then a linear layer.
 
     Args:
-        event: the shape (C, H, W) of an image, of any size that can be halved once for each of `channels`; where a side
-            is odd, its half is rounded down.
-        outputs: the number of outputs.
-        channels: the channels after each convolution.
-
+        event: (C, H, W), of any size that can be halved, rounding down, once for each of `channels`.
+        channels: those after each convolution.
     Raises:
         ValueError: Where the event is no shape of images, or a side would fall below one pixel.
     """
@@ -113,14 +96,7 @@ class ConvDecoder(nn.Module):
     """(N, inputs) -> images (N, C, H, W): the mirror image of `ConvEncoder`.
 
     For a likelihood with P parameters per pixel let the event have P C channels: all of the first parameter come first.
-
-    Args:
-        inputs: the number of inputs.
-        event: the shape (C, H, W) of the result.
-        channels: the channels before each transposed convolution.
-
-    Raises:
-        ValueError: As for `ConvEncoder`.
+    `channels` are those before each transposed convolution; errors as for `ConvEncoder`.
     """
 
     def __init__(self, inputs: int, event: Sequence[int], channels: Sequence[int] = (64, 32)):
@@ -147,11 +123,11 @@ def _pyramid(event: Sequence[int], channels: Sequence[int]) -> tuple[list[int], 
     if not isinstance(channels, list | tuple) or not channels:
         raise ValueError(f"channels is {channels!r}: expected one number for each convolution, such as (32, 64)")
     first, *sides = _sizes("event", event)
-    widths = [first, *_sizes("channels", channels)]
-    if min(sides) < 2 ** len(channels):
+    widths, least = [first, *_sizes("channels", channels)], 2 ** len(channels)
+    if min(sides) < least:
         raise ValueError(
-            f"event is {event!r}: expected a height and width of at least {2 ** len(channels)}, as each of the "
-            f"{len(channels)} convolutions halves them; use fewer channels, or a multilayer perceptron"
+            f"event is {event!r}: expected a height and width of at least {least}, as each of the {len(channels)} "
+            "convolutions halves them; use fewer channels, or a multilayer perceptron"
         )
     return widths, [(sides[0] >> stage, sides[1] >> stage) for stage in range(len(widths))]
 

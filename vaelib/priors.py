@@ -1,30 +1,21 @@
 """Priors p(z_T) of the top latent: modules whose `forward()` returns a distribution.
 
-    >>> from vaelib import Gaussian
-    >>> encoder = Gaussian(784, 16, hidden=(200,))
-    >>> for prior in (StandardNormal(16), MixturePrior(16, components=5), VampPrior(encoder, components=50)):
-    ...     prior().log_prob(torch.zeros(3, 16)).shape
-    torch.Size([3])
-    torch.Size([3])
-    torch.Size([3])
+>>> MixturePrior(16, components=5)().log_prob(torch.zeros(3, 16)).shape
+torch.Size([3])
 
 A KL divergence to a mixture has no closed form: under the learned priors the top level's rate is sampled.
 """
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
+from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
-from .arguments import integers
+from .arguments import check_floating, integers
 from .conditionals import Conditional, Shape, shape_of
 
 
 class StandardNormal(nn.Module):
-    """The prior N(0, I).
-
-    Args:
-        event: the size of the latent, an integer or a shape.
-    """
+    """The prior N(0, I); `event` is the size of the latent, an integer or a shape."""
 
     zeros: Tensor
 
@@ -45,12 +36,8 @@ class MixturePrior(nn.Module):
     Weights, means and log sigmas are learned with the model. At the start all weights are equal, all sigmas are 1, and
     the means are drawn from N(0, I): components that are alike would stay so.
 
-    Args:
-        event: the size of the latent, an integer or a shape.
-        components: their number C.
-
     Raises:
-        ValueError: Where the event is no shape, or `components` no positive integer.
+        ValueError: Where the event is no size or shape, or `components` no positive integer.
     """
 
     def __init__(self, event: Shape, components: int = 10):
@@ -74,28 +61,29 @@ class VampPrior(nn.Module):
 
     Args:
         encoder: the model's top encoder, q(z | x) of a `VAE` or q(z_T | z_{T-1}) of an `MHVAE`.
-        components: the number C of pseudo-inputs.
-        start: what the encoder is given, (C, *shape), from which the pseudo-inputs start, such as examples of the
-            training data; small random numbers unless given.
-
+        start: what the pseudo-inputs start from, (C, *shape), such as examples of the training data; small random
+            numbers unless given.
     Raises:
         ValueError: Where the encoder is no `Conditional`, `components` no positive integer, or `start` does not fit.
-
-    Source:
-        Tomczak & Welling 2018 (arXiv 1705.07120), section 3.
+    Source: Tomczak & Welling 2018 (arXiv 1705.07120), section 3.
     """
 
     def __init__(self, encoder: Conditional, components: int = 500, start: Tensor | None = None):
         super().__init__()
         if not isinstance(encoder, Conditional):
-            raise ValueError(
-                f"encoder is {type(encoder).__name__}: expected a Conditional such as Gaussian, which says how many "
-                "inputs it takes"
-            )
+            got = type(encoder).__name__
+            raise ValueError(f"encoder is {got}: expected a Conditional such as Gaussian, which says its inputs")
         (components,) = integers(components=components)
         if start is None:
             start = 0.1 * torch.randn(components, encoder.inputs)
-        _check_start(start, components, encoder.inputs)
+        check_floating("start", start)
+        if start.ndim < 2 or len(start) != components or start[0].numel() != encoder.inputs:
+            raise ValueError(
+                f"start has shape {tuple(start.shape)}: expected {components} examples, one per component, of "
+                f"{encoder.inputs} numbers each"
+            )
+        if not torch.isfinite(start).all():
+            raise ValueError("start has values that are NaN or infinite: expected finite numbers")
         weight = next(encoder.parameters(), start)
         self.event = encoder.event
         self.encoder = encoder
@@ -110,14 +98,20 @@ def _mixture(logits: Tensor, components: Distribution) -> MixtureSameFamily:
     return MixtureSameFamily(Categorical(logits=logits, validate_args=False), components, validate_args=False)
 
 
-def _check_start(start: Tensor, components: int, inputs: int) -> None:
-    if not isinstance(start, Tensor) or not start.is_floating_point():
-        got = start.dtype if isinstance(start, Tensor) else type(start).__name__
-        raise ValueError(f"start is {got}: expected a floating-point tensor of {components} examples")
-    if start.ndim < 2 or len(start) != components or start[0].numel() != inputs:
-        raise ValueError(
-            f"start has shape {tuple(start.shape)}: expected {components} examples, one per component, of {inputs} "
-            "numbers each"
-        )
-    if not torch.isfinite(start).all():
-        raise ValueError("start has values that are NaN or infinite: expected finite numbers")
+def at_temperature(prior: Distribution, temperature: float) -> Distribution:
+    """The prior with its standard deviations, or those of a mixture's components, multiplied by the temperature."""
+    if temperature == 1:
+        return prior
+    if isinstance(prior, Independent):
+        base = at_temperature(prior.base_dist, temperature)
+        return Independent(base, prior.reinterpreted_batch_ndims, validate_args=False)
+    if isinstance(prior, Normal):
+        return Normal(prior.loc, temperature * prior.scale, validate_args=False)
+    if isinstance(prior, MultivariateNormal):
+        root: Tensor = prior.scale_tril  # ty: ignore[invalid-assignment] - torch's lazy property
+        return MultivariateNormal(prior.loc, scale_tril=temperature * root, validate_args=False)
+    if isinstance(prior, MixtureSameFamily):
+        components = at_temperature(prior.component_distribution, temperature)
+        return MixtureSameFamily(prior.mixture_distribution, components, validate_args=False)
+    kind = type(prior).__name__
+    raise ValueError(f"temperature is {temperature} and a prior {kind}: expected a Gaussian or a mixture of Gaussians")

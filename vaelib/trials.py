@@ -1,10 +1,4 @@
-"""A module tried once, where a model is built, so that what does not fit is said in words, then and there.
-
->>> as_expected("the prior", torch.distributions.Normal(torch.zeros(2), 1.0))
-Traceback (most recent call last):
-ValueError: the prior returned a distribution of batch shape (2,) and event shape (): expected batch shape (), event \
-shape (2,); wrap it in Independent(..., 1)
-"""
+"""A module tried once, where a model is built, so that what does not fit is said in words, then and there."""
 
 import functools
 from collections.abc import Generator
@@ -39,9 +33,9 @@ def device_of(module: nn.Module) -> torch.device:
 
 def dtype_of(module: nn.Module) -> torch.dtype | None:
     """The dtype of the module's weights, or of its buffers where it has none; None without either."""
-    first = next((weight.dtype for weight in module.parameters()), None)
     buffers = [buffer.dtype for buffer in module.buffers() if buffer.is_floating_point()]
-    return first or (functools.reduce(torch.promote_types, buffers) if buffers else None)
+    promoted = functools.reduce(torch.promote_types, buffers) if buffers else None
+    return next((weight.dtype for weight in module.parameters()), promoted)
 
 
 def returned(name: str, module: nn.Module, *given: Tensor) -> Any:
@@ -50,9 +44,7 @@ def returned(name: str, module: nn.Module, *given: Tensor) -> Any:
     The caller's random numbers are left as they were, unless lazy layers need them to draw their weights.
     """
     if isinstance(module, Conditional) and given and given[0].shape[-1] != module.inputs:
-        raise ValueError(
-            f"{name} takes {module.inputs} numbers and would be given {given[0].shape[-1]}: expected the same"
-        )
+        raise ValueError(f"{name} takes {module.inputs} numbers and is given {given[0].shape[-1]}: expected the same")
     lazy = any(is_lazy(weight) for weight in module.parameters())
     try:
         with torch.no_grad(), in_evaluation(module), nullcontext() if lazy else RandomStream(0, device_of(module)):
@@ -61,9 +53,8 @@ def returned(name: str, module: nn.Module, *given: Tensor) -> Any:
         if isinstance(module, Conditional) and isinstance(error, ValueError):
             raise ValueError(f"{name}: {error}") from error
         on = "".join(f" on made-up input of shape {tuple(x.shape)}" for x in given)
-        raise ValueError(
-            f"{name} was tried{on}: expected a distribution, got {type(error).__name__}: {error}"
-        ) from error
+        kind = type(error).__name__
+        raise ValueError(f"{name} was tried{on}: expected a distribution, got {kind}: {error}") from error
 
 
 def tried(
@@ -82,15 +73,15 @@ def as_expected(name: str, got: Any, batch: tuple[int, ...] = (), event: tuple[i
             f"{name} returned a {type(got).__name__}: expected a distribution; vl.Gaussian(inputs, event, net=module) "
             "makes one of a plain network"
         )
-    whole = tuple(got.batch_shape + got.event_shape)
+    shapes = tuple(got.batch_shape), tuple(got.event_shape)
+    whole = shapes[0] + shapes[1]
     if event is None and whole[: len(batch)] == batch:
-        event = whole[len(batch) :] or None
-    if event is None or (tuple(got.batch_shape), tuple(got.event_shape)) != (batch, event):
-        missing = 0 if event is None or whole != batch + event else len(event) - len(got.event_shape)
-        raise ValueError(
-            f"{name} returned a distribution of batch shape {tuple(got.batch_shape)} and event shape "
-            f"{tuple(got.event_shape)}: expected batch shape {batch}, event shape "
-            f"{'of one axis or more' if event is None else event}"
-            + (f"; wrap it in Independent(..., {missing})" if missing > 0 else "")
-        )
-    return got
+        event = whole[len(batch) :]
+    if event and shapes == (batch, event):
+        return got
+    missing = len(event) - len(shapes[1]) if event and whole == batch + event else 0
+    hint = f"; wrap it in Independent(..., {missing})" if missing > 0 else ""
+    raise ValueError(
+        f"{name} returned a distribution of batch shape {shapes[0]} and event shape {shapes[1]}: expected batch shape "
+        f"{batch}, event shape {event or 'of one axis or more'}{hint}"
+    )
