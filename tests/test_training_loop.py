@@ -321,6 +321,13 @@ def test_what_a_stream_brings_is_checked_as_it_comes():
         vl.fit(model(), DataLoader(x + 1, batch_size=20), epochs=1, transform=vl.binarise, **QUICK)
 
 
+@pytest.mark.parametrize("transform", [None, vl.binarise, torch.bernoulli])
+def test_a_batch_of_nothing_is_refused_in_words(transform):
+    loader = DataLoader([binary(3), binary(0)], batch_size=None)
+    with pytest.raises(ValueError, match="at least one example"):
+        vl.fit(model(), loader, epochs=1, transform=transform, **QUICK)
+
+
 def test_dicts_are_trained_on_by_key_and_a_split_is_its_images():
     a, b, c = model(), model(), model()
     vl.fit(a, binary(), binary(20), epochs=2, **QUICK)

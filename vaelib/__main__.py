@@ -6,12 +6,11 @@ Exit codes: 0 done; 1 something went wrong, with one line that says what; 2 no s
 130 Ctrl-C.
 """
 
-import argparse
 import functools
 import io
 import json
 import sys
-from argparse import Namespace
+from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -33,7 +32,8 @@ def location(text: str) -> Path:
 
 def epochs_done(run: Path) -> list[dict[str, Any]]:
     """What the training in this folder has seen, epoch by epoch."""
-    return saving.read(run / "last.safetensors")[1]["history"] if (run / "last.safetensors").exists() else []
+    last = run / "last.safetensors"
+    return saving.read(last)[1]["history"] if last.exists() else []
 
 
 def best(run: Path) -> tuple[Config, vl.Hierarchy]:
@@ -42,6 +42,12 @@ def best(run: Path) -> tuple[Config, vl.Hierarchy]:
     if not (run / "best.safetensors").exists():
         raise ValueError(f"no epoch of {run} is done yet: vaelib resume {run}")
     return config, vl.load_model(run / "best.safetensors", into=config.build())
+
+
+def say(text: str) -> None:
+    """One line, once, however many processes there are."""
+    if processes.rank() == 0:
+        print(text)
 
 
 def train(options: Namespace) -> int:
@@ -62,11 +68,10 @@ def train(options: Namespace) -> int:
     for name, used in (("components", config.prior != "standard"), ("free_bits", config.objective == "free_bits")):
         if name in given and not used:
             raise ValueError(f"--{name.replace('_', '-')} has no effect with this prior and objective: leave it out")
-    if epochs_done(options.out):
-        raise ValueError(
-            f"{options.out} holds a training: continue it with vaelib resume {options.out}, or choose another --out"
-        )
-    return fit(config, options.out, options, resume=False)
+    out = options.out
+    if epochs_done(out):
+        raise ValueError(f"{out} holds a training: continue it with vaelib resume {out}, or choose another --out")
+    return fit(config, out, options, resume=False)
 
 
 def resume(options: Namespace) -> int:
@@ -79,26 +84,26 @@ def resume(options: Namespace) -> int:
     keeps both: it goes on repeating the training, bit for bit where the same steps are compiled (see --compile; auto
     compiles a training of 10,000 steps or more).
     """
-    config, done, note = Config.read(options.run / "run.json"), len(epochs_done(options.run)), ""
-    if options.epochs is not None and options.epochs < done:
+    config, done = Config.read(options.run / "run.json"), len(epochs_done(options.run))
+    total, earlier = options.epochs or config.epochs, config.earlier or []
+    if total < done:
         raise ValueError(f"{options.run} has done {done} epochs: expected --epochs {done} or more")
-    if options.epochs not in (None, config.epochs):
-        if options.epochs > done:
-            note = f"from epoch {done + 1} on the learning rate follows a cosine over {options.epochs} epochs"
-            note += f", no longer over {config.epochs}"
-        earlier = config.earlier or []
-        if done > (earlier[-1][0] if earlier else 0):
-            earlier = [*earlier, [done, config.epochs]]
-        config = replace(config, epochs=options.epochs, earlier=earlier or None)
-    return fit(config, options.run, options, resume=True, note=note)
+    if total != config.epochs and done > (earlier[-1][0] if earlier else 0):
+        earlier = [*earlier, [done, config.epochs]]
+    return fit(replace(config, epochs=total, earlier=earlier or None), options.run, options, resume=True)
 
 
-def fit(config: Config, folder: Path, options: Namespace, resume: bool, note: str = "") -> int:
+def fit(config: Config, folder: Path, options: Namespace, resume: bool) -> int:
     """Train what the configuration says, or what is left of it."""
-    data, bound = config.load(), getattr(vl, config.objective)
-    training = vl.Training(
-        config.build(data.train.images),
-        data.train.images[: config.images],
+    data, bound, device = config.load(), getattr(vl, config.objective), device_named(options.device)
+    images = data.train.images
+    processes.start(device)
+    if config.earlier and config.epochs > (done := config.earlier[-1][0]):
+        plan = f"from epoch {done + 1} on the learning rate follows a cosine over {config.epochs} epochs"
+        say(f"{plan}, no longer over {config.earlier[-1][1]}")
+    history = vl.fit(
+        config.build(images),
+        images[: config.images],
         data.valid.images,
         epochs=config.epochs,
         batch_size=config.batch_size,
@@ -110,22 +115,14 @@ def fit(config: Config, folder: Path, options: Namespace, resume: bool, note: st
         clip=config.clip,
         transform=config.transform,
         seed=config.seed,
-        device=options.device,
+        device=device,
         precision=config.precision,
         compile=COMPILE[config.compile],
         run=vl.Run(folder, resume=resume, tensorboard=options.tensorboard, config=asdict(config)),
     )
-    if note and processes.rank() == 0:
-        print(note)
-    history = training.history
-    try:
-        for _ in training:
-            pass
-    except KeyboardInterrupt:  # between two epochs, where the training does not see it
-        history.interrupted = True
-    if history and processes.rank() == 0:
+    if history:
         highest = max(summary.elbo for summary in history.curve)
-        print(f"{len(history)} epochs, best ELBO {highest:.2f} nats per example, kept in {folder}")
+        say(f"{len(history)} epochs, best ELBO {highest:.2f} nats per example, kept in {folder}")
     return 130 if history.interrupted else 0
 
 
@@ -137,10 +134,8 @@ def evaluate(options: Namespace) -> None:
     config, model = best(options.run)
     x = config.test_images(options.images, options.seed)
     result = vl.nll(model.to(device_named(options.device)), x, samples=options.samples, seed=options.seed)
-    line = {"nll": result.mean, "stderr": result.stderr, "bits_per_dim": result.bits_per_dim}
-    line = {"run": str(options.run), **line, "samples": options.samples, "images": len(x), "seed": options.seed}
-    if processes.rank() == 0:
-        print(json.dumps(line))
+    line = {"run": str(options.run), "nll": result.mean, "stderr": result.stderr, "bits_per_dim": result.bits_per_dim}
+    say(json.dumps(line | {"samples": options.samples, "images": len(x), "seed": options.seed}))
 
 
 def sample(options: Namespace) -> None:
@@ -196,6 +191,7 @@ def info(options: Namespace) -> None:
 
 SEED = ("seed", 0, "of the random numbers", from_zero)
 DEVICE = ("device", "auto", "auto, cpu, cuda, cuda:1, mps, ...", str)
+PICTURE = "the picture to write: .png, .svg or .pdf"
 # Each command's options besides those of `Config`: name, default, help, kind.
 OPTIONS: dict[Any, list[tuple[str, Any, str, Callable[[str], Any]]]] = {
     train: [("config", None, "run.json of a training to repeat; options that are given win", location), DEVICE],
@@ -203,32 +199,24 @@ OPTIONS: dict[Any, list[tuple[str, Any, str, Callable[[str], Any]]]] = {
     evaluate: [
         ("samples", 500, "importance samples per image", count),
         ("images", None, "so many test images only, drawn at random", count),
-        SEED,
-        DEVICE,
+        *(SEED, DEVICE),
     ],
     sample: [
         ("n", 64, "how many images", count),
-        (
-            "temperature",
-            1.0,
-            "factor on the spread of the latents, below 1 for what is nearer to the typical",
-            not_negative,
-        ),
+        ("temperature", 1.0, "factor on the spread of the latents; below 1: more typical ones", not_negative),
         ("level", None, "the one level that the temperature is for, 1 next to the data; all unless given", count),
-        SEED,
-        ("out", Path("samples.png"), "the picture to write: .png, .svg or .pdf", location),
+        *(SEED, ("out", Path("samples.png"), PICTURE, location)),
     ],
     reconstruct: [
         ("level", None, "keep z of this level and above, 1 next to the data; each in turn unless given", count),
         ("images", 8, "how many test images, drawn at random", count),
-        SEED,
-        ("out", Path("reconstructions.png"), "the picture to write: .png, .svg or .pdf", location),
+        *(SEED, ("out", Path("reconstructions.png"), PICTURE, location)),
     ],
     info: [],
 }
 
 
-class Parser(argparse.ArgumentParser):
+class Parser(ArgumentParser):
     """One that says in one line what is wrong."""
 
     def error(self, message: str) -> NoReturn:
@@ -242,7 +230,7 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> Parser:
     """The commands and their options."""
-    shape: Any = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+    shape: Any = {"formatter_class": RawDescriptionHelpFormatter, "allow_abbrev": False}
     top = Parser(prog="vaelib", description=__doc__, **shape)
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     for do, options in OPTIONS.items():
@@ -252,9 +240,8 @@ def parser() -> Parser:
         if do is train:
             command.add_argument("--out", required=True, help="the folder to keep the training in", type=location)
             for f in fields(Config):
-                help, kind, choices = (f.metadata[key] for key in ("help", "kind", "choices"))
-                if help:  # what is not given is no attribute of what is parsed
-                    command.add(f.name, f.default, help, kind, choices=choices, default=argparse.SUPPRESS)
+                if f.metadata["help"]:  # what is not given is no attribute of what is parsed
+                    command.add(f.name, f.default, **f.metadata, default=SUPPRESS)
         else:
             command.add_argument("run", help="the folder of a training", type=location)
         for name, default, help, kind in options:
@@ -269,20 +256,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal may lack the letters of a folder's name
             stream.reconfigure(errors="backslashreplace")
-    options = parser().parse_args(arguments)
+    options, code = parser().parse_args(arguments), 1
     try:
         return options.do(options) or 0
+    except KeyboardInterrupt:
+        message, code = "stopped", 130
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        message, code = f"this command needs {package}: pip install {package}" if package else str(error), 1
+        message = f"this command needs {package}: pip install {package}" if package else error
     except (ValueError, OSError, FloatingPointError) as error:
-        message, code = str(error), 1
+        message = error
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
-        message, code = "there is not enough memory for this: choose a smaller model, fewer samples or --batch-size", 1
-    except KeyboardInterrupt:
-        message, code = "stopped", 130
+        message = "there is not enough memory for this: choose a smaller model, fewer samples or --batch-size"
     print(f"vaelib: {message}", file=sys.stderr)
     return code
 

@@ -1,6 +1,6 @@
 """What decides how a training of the command line comes out: one dataclass, its options, and its `run.json`.
 
-A run is taken up again from what its folder keeps, also where a factory alone could not make its model::
+What its folder keeps gives a run's model back, also where a factory alone could not make it:
 
     config = Config.read(Path("runs/a/run.json"))
     model = vl.load_model("runs/a/best.safetensors", into=config.build())
@@ -11,6 +11,7 @@ import json
 import math
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,11 @@ def number(kind: type, least: float, words: str) -> Callable[[str], Any]:
     """What reads such a number from a text, and raises ArgumentTypeError for another."""
 
     def read(text: str) -> Any:
-        try:
+        with suppress(ValueError):
             value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not least <= value < 2**63:
-            raise ArgumentTypeError(f"{text!r} is no {words}")
-        return value
+            if least <= value < 2**63:
+                return value
+        raise ArgumentTypeError(f"{text!r} is no {words}")
 
     return read
 
@@ -107,52 +106,43 @@ class Config:
             self.data = str(Path(self.data).expanduser().absolute())
         latents, hidden = SIZES[self.model]
         self.latents, self.hidden = self.latents or latents, self.hidden or hidden
-        levels = {len(self.latents), len(self.hidden)}
-        if len(levels) > 1 or (self.model == "vae" and levels != {1}):
+        if len(self.latents) != len(self.hidden) or (self.model == "vae" and len(self.latents) > 1):
             raise ValueError(
                 f"--model {self.model} --latents {spelt(self.latents)} --hidden {spelt(self.hidden)}: expected "
                 f"{'one level' if self.model == 'vae' else 'as many levels'} of each, "
                 f"such as --latents {spelt(latents)} --hidden {spelt(hidden)}"
             )
         if self.model == "hvae" and self.prior == "vamp":
-            raise ValueError(
-                "--prior vamp needs an encoder of z_T alone, which an hvae lacks: expected --prior mixture"
-            )
+            raise ValueError("--prior vamp needs an encoder of z_T alone; an hvae has none: expected --prior mixture")
         self.components = (self.components or COMPONENTS[self.prior]) if self.prior != "standard" else None
 
     @classmethod
     def read(cls, path: Path) -> "Config":
-        """From a `run.json`.
-
-        Raises:
-            ValueError: there is none, a name is missing or unknown, or a value is none that its option takes.
-        """
+        """From a `run.json`. Raises ValueError where it is none, or a value is none that its option takes."""
         if not path.exists():
             raise ValueError(f"there is no {path}: expected the run.json of a training")
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{path} is no JSON: {error}") from error
-        names, known = set(values if isinstance(values, dict) else ()), {f.name: f for f in fields(cls)}
-        if names != set(known):
-            missing, unknown = (", ".join(sorted(some)) or "none" for some in (set(known) - names, names - set(known)))
+        there, known = set(values if isinstance(values, dict) else ()), {f.name for f in fields(cls)}
+        if there != known:
+            missing, unknown = (", ".join(sorted(names)) or "none" for names in (known - there, there - known))
             raise ValueError(f"{path} is no configuration of a training: missing: {missing}; unknown: {unknown}")
-        for name, value in values.items():
-            kind, choices = known[name].metadata["kind"], known[name].metadata["choices"] or [value]
-            try:
-                right = kind(spelt(value)) == value and value in choices
-            except ArgumentTypeError:
-                right = False
-            if not right and not (value is None and known[name].default is None):
-                raise ValueError(f"{path}: {name} is {json.dumps(value)}: expected what `vaelib train --help` says")
+        for f in fields(cls):
+            value, right = values[f.name], False
+            with suppress(ArgumentTypeError):
+                right = f.metadata["kind"](spelt(value)) == value and value in (f.metadata["choices"] or [value])
+            if not right and not (value is None and f.default is None):
+                raise ValueError(f"{path}: {f.name} is {json.dumps(value)}: expected what `vaelib train --help` says")
         return cls(**values)
 
     def load(self) -> Dataset:
         """The data, whose shape is noted, and their digest where they are your own.
 
         Raises:
-            ValueError: there are none, they are too few, or not those that were noted.
-            OSError: they cannot be read.
+            ValueError: There are none, they are too few, or not those that were noted.
+            OSError: They cannot be read.
         """
         if self.data in BUNDLED:
             data, digest = load(self.data), None
@@ -171,11 +161,9 @@ class Config:
         """The model, its weights drawn from the seed.
 
         Args:
-            images: training images, where the model is to be trained: their mean is where a Bernoulli likelihood starts
-                from, and they are where the pseudo-inputs of a VAE's vamp prior do.
-
+            images: to train on. A Bernoulli likelihood starts from their mean, a VAE's vamp prior from the first ones.
         Raises:
-            ValueError: the sizes cannot be meant, or nobody has yet said the shape of x.
+            ValueError: The sizes cannot be meant, or nobody has yet said the shape of x.
         """
         if self.event is None:
             raise ValueError("the configuration does not say the shape of x: load the data first")
@@ -189,9 +177,7 @@ class Config:
         elif self.prior == "vamp":
             start = images[: self.components] if images is not None and self.model == "vae" else None
             if start is not None and len(start) < self.components:
-                raise ValueError(
-                    f"a vamp prior starts from as many training images: expected --components {len(start)}"
-                )
+                raise ValueError(f"a vamp prior starts from training images: expected --components {len(start)}")
             model.prior = VampPrior(model.encoders[-1], self.components, start)
         return model
 
@@ -218,10 +204,7 @@ def split(x: Tensor, config: Config) -> tuple[Dataset, str]:
     if len(x) < 10:
         raise ValueError(f"{config.data} has {len(x)} examples: expected 10 or more, to train, validate and test with")
     if config.likelihood == "bernoulli" and not in_unit_interval(x):
-        raise ValueError(
-            f"{config.data} has values outside [0, 1]: a Bernoulli likelihood needs pixels in it; scale the data, or "
-            "choose another, such as --likelihood gaussian"
-        )
+        raise ValueError(f"{config.data} has values outside [0, 1]: scale them, or choose another --likelihood")
     digest = hashlib.sha256(f"{x.dtype} {tuple(x.shape)}".encode())
     digest.update(x.contiguous().numpy().data)
     x, tenth = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(config.seed))], len(x) // 10

@@ -23,10 +23,8 @@ def arguments(model: Any, transform: Any, optimizer: Any, compile: Any, clip: An
     if transform is not None and not callable(transform):
         raise ValueError(f"transform is {transform!r}: expected a function of a batch, such as vaelib.binarise")
     if optimizer is not None and not callable(optimizer):
-        raise ValueError(
-            f"optimizer is a {type(optimizer).__name__}: expected a function of the list of weights, such as "
-            "torch.optim.AdamW or functools.partial(torch.optim.SGD, momentum=0.9)"
-        )
+        kind = type(optimizer).__name__
+        raise ValueError(f"optimizer is a {kind}: expected a function of the weights, such as torch.optim.AdamW")
     if compile != "auto" and not isinstance(compile, bool):
         raise ValueError(f'compile is {compile!r}: expected "auto", True or False')
     if clip is not None and not is_number(clip, above=0):
@@ -41,8 +39,8 @@ def trial(objective: Any, levels: int, samples: int) -> None:
     try:
         value = objective(Terms(log_px, log_pz, log_pz, log_pz, ()), 1.0)
     except Exception as error:
-        what = f"objective is {objective!r}: expected a function of terms and beta; on a trial it said {error}"
-        raise ValueError(what) from error
+        expected = "expected a function of terms and beta; on a trial it said"
+        raise ValueError(f"objective is {objective!r}: {expected} {error}") from error
     if not isinstance(value, Tensor) or value.shape != (2,):
         got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
         raise ValueError(f"objective gave {got} for a batch of two: expected one number per example, (2,)")
@@ -52,10 +50,8 @@ def normalisation(model: nn.Module, examples: int, batch_size: int) -> None:
     """Batch normalisation in training needs two examples in each process's part of each batch."""
     smallest = min(batch_size, examples % batch_size or batch_size, examples) // processes.world()
     if smallest < 2 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
-        raise ValueError(
-            f"{examples} examples in batches of {batch_size} leave a process a batch of {smallest}: expected two or "
-            "more to normalise by; choose another batch_size"
-        )
+        left = f"{examples} examples in batches of {batch_size} leave a process a batch of {smallest}"
+        raise ValueError(f"{left}: expected two or more to normalise by; choose another batch_size")
 
 
 def digest(data: "Tensor | Streamed | None") -> str | None:
@@ -71,7 +67,6 @@ def digest(data: "Tensor | Streamed | None") -> str | None:
 def named(function: Any) -> str | None:
     """A function by name, with what is bound to it."""
     if isinstance(function, functools.partial):
-        return (
-            f"{named(function.func)}({', '.join([*map(repr, function.args), *map(repr, function.keywords.items())])})"
-        )
+        bound = [*map(repr, function.args), *map(repr, function.keywords.items())]
+        return f"{named(function.func)}({', '.join(bound)})"
     return None if function is None else getattr(function, "__name__", type(function).__name__)

@@ -28,11 +28,7 @@ def products(precision: str, device: torch.device) -> Generator[None]:
 
 
 def available(precision: str, device: torch.device) -> str:
-    """The precision that there is on this device; one line says so where it is another than the one asked for.
-
-    Raises:
-        ValueError: for a precision of no name.
-    """
+    """The precision that there is on this device; one line says so where another was asked for. Raises ValueError."""
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}: expected one of {', '.join(PRECISIONS)}")
     if precision == "tf32" and device.type != "cuda":
@@ -42,20 +38,15 @@ def available(precision: str, device: torch.device) -> str:
 
 
 def device_named(name: str | torch.device) -> torch.device:
-    """The device of this name; "auto" is a GPU where there is one, under torchrun that of the process.
-
-    Raises:
-        ValueError: for a device that is not here.
-    """
+    """The device of this name, or ValueError; "auto" is a GPU where there is one, under torchrun the process's own."""
     if str(name) == "auto":
         return processes.own_gpu() if torch.cuda.is_available() else torch.device("cpu")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, TypeError) as error:
-        raise ValueError(
-            f'device is {name!r}: expected "auto", "cpu" or a device present here such as "cuda"'
-        ) from error
+        expected = 'expected "auto", "cpu" or a device present here such as "cuda"'
+        raise ValueError(f"device is {name!r}: {expected}") from error
     return device
 
 

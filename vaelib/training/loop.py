@@ -16,8 +16,8 @@ import functools
 import math
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -62,31 +62,27 @@ class Training:
             `functools.partial(free_bits, nats=0.5)`.
         optimizer: a function of the list of weights, such as `torch.optim.AdamW`; its learning rate follows `lr`.
         clip: the largest norm of the gradient; a longer one is scaled down to it.
-        transform: applied to every batch anew, e.g. `vaelib.binarise` for dynamic binarisation (a pixel is a
-            probability); to the validation data once.
+        transform: applied to every batch anew, such as `binarise` (a pixel is a probability); to `valid` once.
         key: the name of x where the items of a data set are dicts.
         seed: of the order of the data, the transform and the latents. The weights were drawn when the model was built.
         device: "auto" takes a GPU where there is one; else "cpu", "cuda", "cuda:1", "mps".
         precision: of matrix products: "float32", which "auto" is too; "tf32", on NVIDIA GPUs; "bfloat16", for the
             networks, never for the densities. The latter two blur the gradients.
         compile: "auto", on a CPU, records the step of a training of 500 steps or more and replays it: the same numbers,
-            sooner. From 10,000 steps on it also compiles it: the numbers then agree with the others' to rounding, not
-            bit for bit. True compiles in any case, which costs up to half a minute and needs a C++ compiler. False runs
-            each step as it stands. See `vaelib.training.fast`.
+            sooner. From 10,000 steps on it also compiles it: the numbers then agree to rounding, not bit for bit. True
+            compiles in any case, which costs up to half a minute and needs a C++ compiler. False runs each step as it
+            stands. See `vaelib.training.fast`.
         run: where to keep the training after each epoch, see `Run`.
         progress: show a bar.
-
-    Ctrl-C ends the training early: the model keeps its weights of that moment, and `history` its whole epochs. Under
-    torchrun the processes share each batch, and the result is that of one process; see `vaelib.processes`. An epoch has
-    PyTorch's random numbers to itself, so trainings in threads take turns, and give what they give one after the other.
-
     Raises:
         ValueError: for arguments or data that cannot be meant; as it begins, see `Run`.
         FloatingPointError: where the loss, a weight or the validation ELBO stops being finite; the model then has its
             weights from the end of the epoch before, and nothing of it is kept.
 
-    Source:
-        Kingma & Welling 2014 (arXiv 1312.6114), algorithm 1; warm-up: Sonderby et al. 2016 (arXiv 1602.02282).
+    Ctrl-C ends the training early: the model keeps its weights of that moment, and `history` its whole epochs. Under
+    torchrun the processes share each batch, and the result is that of one process; see `vaelib.processes`. An epoch has
+    PyTorch's random numbers to itself, so trainings in threads take turns, and give what they give one after the other.
+    Source: Kingma & Welling 2014 (arXiv 1312.6114), algorithm 1; warm-up: Sonderby et al. 2016 (arXiv 1602.02282).
     """
 
     def __init__(
@@ -125,16 +121,23 @@ class Training:
         self.precision = available(precision, self.device)
         processes.start(self.device)
         self.random = RandomStream(seed, self.device)
+        dtype = dtype_of(model) or torch.get_default_dtype()
         with self.random:
-            self.train = self._entered(train, key)
+            self.train = self._entered(train, key, dtype)
         self.valid = None
         if valid is not None:
             with RandomStream(seed, self.device):
-                x = as_tensor(valid, key=key, name="valid", dtype=_dtype(model))
-                self.valid = torch.cat([self._transformed(some, "valid") for some in _slices(x)]).to(self.device)
+                x = as_tensor(valid, key=key, name="valid", dtype=dtype)
+                self.valid = torch.cat([*self._looked_at(x, "valid")]).to(self.device)
         model.to(self.device)
-        self.optimizer = (optimizer or PlainAdam)(_trained(model))
-        self.steps = _length(self.train, batch_size)
+        weights: list[Tensor] = [weight for weight in model.parameters() if weight.requires_grad]
+        if not weights:
+            raise ValueError("every weight of the model is frozen: expected one or more with requires_grad=True")
+        self.optimizer = (optimizer or PlainAdam)(weights)
+        self.steps: int | None = None  # in an epoch; a stream may not know them before its end
+        with suppress(TypeError):
+            batches = len(self.train) / (1 if isinstance(self.train, Streamed) else batch_size)
+            self.steps = math.ceil(batches)
         step = Step(model, objective, samples, self.optimizer, clip, self.precision)
         self.step = faster(step, epochs * (self.steps or 0), compile)
         self.history = History()
@@ -195,15 +198,19 @@ class Training:
             x = taken(self.train, index, self.device)
             yield x if transform is None else transform(x)
 
-    def _entered(self, data: Any, key: str | None) -> "Tensor | Streamed":
-        """The training data, looked at once, here, so that the loop need not, in slices, so that it takes no memory."""
+    def _entered(self, data: Any, key: str | None, dtype: torch.dtype) -> "Tensor | Streamed":
+        """The training data, all looked at once, here, so that the loop need not."""
         if is_streamed(data):
-            return Streamed(data, self.batch_size, key=key, name="train", dtype=_dtype(self.model))
-        x = as_tensor(data, key=key, name="train", dtype=_dtype(self.model))
-        for some in _slices(x):
-            self._transformed(some, "train")
+            return Streamed(data, self.batch_size, key=key, name="train", dtype=dtype)
+        x = as_tensor(data, key=key, name="train", dtype=dtype)
+        for _ in self._looked_at(x, "train"):
+            pass
         checks.normalisation(self.model, len(x), self.batch_size)
         return placed(x, self.device)
+
+    def _looked_at(self, x: Tensor, name: str) -> Iterator[Tensor]:
+        """The data as the model will see them, in slices, so that looking takes no memory."""
+        return (self._transformed(some, name) for some in x.split(checks.CHECKED))
 
     def _transformed(self, x: Tensor, name: str) -> Tensor:
         """What the model will see of these examples. Raises ValueError unless it can."""
@@ -217,10 +224,9 @@ class Training:
         return batch
 
     def _check_losses(self, losses: Tensor, done: int) -> None:
-        finite = torch.isfinite(losses)
-        if finite.all():
+        if losses.isfinite().all():
             return
-        step = int((~finite).nonzero()[0])
+        step = int((~losses.isfinite()).nonzero()[0])
         advice = "lower lr, or clip the gradients"
         if done == step == 0 and isinstance(self.train, Tensor):  # no lr has had a part in it
             low, high = (bound.item() for bound in self.train.aminmax())
@@ -274,13 +280,9 @@ class Training:
 
 
 def fit(model: Hierarchy, train: Any, valid: Any = None, *, epochs: int, **options: Any) -> History:
-    """Train to the end: `Training(model, train, valid, epochs=epochs, **options)`, and its `history`.
+    """Train to the end: the `history` of `Training(model, train, valid, epochs=epochs, **options)`, which see.
 
-    Args:
-        model, train, valid, epochs, options: see `Training`, which also says what is raised.
-
-    Returns:
-        One `Epoch` for each, with the lists `train`, `valid`, `lr`, `beta` and `seconds`.
+    It is a list of one `Epoch` each, with the lists `train`, `valid`, `lr`, `beta` and `seconds`.
     """
     training = Training(model, train, valid, epochs=epochs, **options)
     try:
@@ -311,43 +313,16 @@ def _summary(sums: Tensor, count: int) -> Summary:
 
 
 def _schedule(name: str, value: Schedule) -> Callable[[float], float]:
-    """The number at each epoch, as one of Python's own."""
-    if not callable(value):
-        constant = number(value)
-        if not 0 <= constant < math.inf:
-            raise ValueError(f"{name} is {value!r}: expected a finite number of at least 0, or a schedule")
-        return lambda epoch: constant
-    schedule: Callable[[float], Any] = value
+    """The number at each epoch, as one of Python's own; a constant is looked at here, before any time is spent."""
 
-    def at(epoch: float) -> float:
-        given = schedule(epoch)
+    def checked(given: Any, where: str = "") -> float:
         if not 0 <= number(given) < math.inf:
-            raise ValueError(f"{name} is {given!r} at epoch {epoch:.3f}: expected a finite number of at least 0")
+            raise ValueError(
+                f"{name} is {given!r}{where}: expected a finite number of at least 0, or a schedule of such"
+            )
         return number(given)
 
-    return at
-
-
-def _slices(x: Tensor) -> Sequence[Tensor]:
-    return x.split(checks.CHECKED) if len(x) else [x]
-
-
-def _length(data: "Tensor | Streamed", batch_size: int) -> int | None:
-    """How many steps an epoch has, where that is known before its end."""
-    if isinstance(data, Tensor):
-        return math.ceil(len(data) / batch_size)
-    try:
-        return len(data)
-    except TypeError:  # a stream may not know its end
-        return None
-
-
-def _trained(model: Hierarchy) -> list[Tensor]:
-    weights: list[Tensor] = [weight for weight in model.parameters() if weight.requires_grad]
-    if not weights:
-        raise ValueError("every weight of the model is frozen: expected one or more with requires_grad=True")
-    return weights
-
-
-def _dtype(model: Hierarchy) -> torch.dtype:
-    return dtype_of(model) or torch.get_default_dtype()
+    if callable(value):
+        return lambda epoch: checked(value(epoch), f" at epoch {epoch:.3f}")
+    constant = checked(value)
+    return lambda epoch: constant

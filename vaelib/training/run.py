@@ -38,10 +38,9 @@ class Summary(NamedTuple):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch showed.
+    """What one epoch, counted from 1, showed.
 
     Attributes:
-        number: from 1.
         train: running means over the epoch's batches, while the weights moved.
         valid: means at the epoch's end; None where no validation data were given.
         lr, beta: the values at the last step.
@@ -59,15 +58,14 @@ class Epoch:
     def metrics(self) -> dict[str, float]:
         """The numbers by name, such as train/elbo, valid/rates/1 and lr: for a logger of your own."""
         numbers = {"lr": self.lr, "beta": self.beta, "seconds": self.seconds}
-        for name, summary in (("train", self.train), ("valid", self.valid)):
-            if summary is not None:
-                numbers |= {f"{name}/elbo": summary.elbo, f"{name}/reconstruction": summary.reconstruction}
-                numbers |= {f"{name}/rates/{level}": rate for level, rate in enumerate(summary.rates, start=1)}
+        for name, summary in self._summaries().items():
+            numbers |= {f"{name}/elbo": summary.elbo, f"{name}/reconstruction": summary.reconstruction}
+            numbers |= {f"{name}/rates/{level}": rate for level, rate in enumerate(summary.rates, start=1)}
         return numbers
 
     def plain(self) -> dict[str, Any]:
         """The same as plain JSON."""
-        summaries = {name: s._asdict() for name, s in (("train", self.train), ("valid", self.valid)) if s is not None}
+        summaries = {name: summary._asdict() for name, summary in self._summaries().items()}
         return {"epoch": self.number, **summaries, "lr": self.lr, "beta": self.beta, "seconds": self.seconds}
 
     @classmethod
@@ -76,9 +74,12 @@ class Epoch:
         valid = Summary.read(line["valid"]) if "valid" in line else None
         return cls(line["epoch"], Summary.read(line["train"]), valid, line["lr"], line["beta"], line["seconds"])
 
+    def _summaries(self) -> dict[str, Summary]:
+        return {"train": self.train} | ({} if self.valid is None else {"valid": self.valid})
+
 
 class History(list[Epoch]):
-    """The epochs of a training, in order, and each of their numbers as a list.
+    """The epochs of a training, in order, and each of their numbers as a list: `train`, `valid` and so on.
 
     Attributes:
         interrupted: whether Ctrl-C ended the training before its last epoch.
@@ -88,7 +89,7 @@ class History(list[Epoch]):
 
     @property
     def train(self) -> list[Summary]:
-        """The training data's means, one for each epoch."""
+        """The training data's means."""
         return [epoch.train for epoch in self]
 
     @property
@@ -103,17 +104,17 @@ class History(list[Epoch]):
 
     @property
     def lr(self) -> list[float]:
-        """The learning rate at each epoch's last step."""
+        """At each epoch's last step."""
         return [epoch.lr for epoch in self]
 
     @property
     def beta(self) -> list[float]:
-        """Beta at each epoch's last step."""
+        """At each epoch's last step."""
         return [epoch.beta for epoch in self]
 
     @property
     def seconds(self) -> list[float]:
-        """Since the training began, at the end of each epoch."""
+        """Since the training began."""
         return [epoch.seconds for epoch in self]
 
 
@@ -122,11 +123,10 @@ class Run:
 
     Args:
         folder: made where it is missing, and locked while a training writes to it.
-        resume: continue what lies there, with the same model, data and arguments, as if it had never stopped. Where
+        resume: continue what lies there, with the same model, data and arguments, as if it had never stopped; where
             nothing lies there, the training starts.
         tensorboard: write the metrics to `folder`/tensorboard as well; needs the package tensorboard.
         config: a JSON object of your own, kept as `run.json`.
-
     Raises:
         ValueError: as the training begins, where the folder holds a training and `resume` is False, holds one that
             does not agree, or is being written to by another training.
@@ -148,31 +148,27 @@ class Run:
     @contextmanager
     def opened(self, state: "State") -> Generator[None]:
         """The folder is ours alone in this block; what lies in it has been put into `state`."""
+        folder, first = self.folder, processes.rank() == 0
         with ExitStack() as stack:
-            if processes.rank() == 0:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                lock = FileLock(self.folder / ".lock")
+            if first:
+                folder.mkdir(parents=True, exist_ok=True)
                 try:
-                    stack.enter_context(lock.acquire(timeout=0))
+                    stack.enter_context(FileLock(folder / ".lock").acquire(timeout=0))
                 except Timeout as error:
-                    raise ValueError(
-                        f"another training is writing to {self.folder}: choose another folder, or wait"
-                    ) from error
-                saving.sweep(self.folder)
+                    why = f"another training is writing to {folder}: choose another folder, or wait"
+                    raise ValueError(why) from error
+                saving.sweep(folder)
             if self.last.exists():
                 if not self.resume:
-                    raise ValueError(
-                        f"{self.folder} holds a training: pass resume=True to continue it, or another folder"
-                    )
+                    raise ValueError(f"{folder} holds a training: pass resume=True to continue it, or another folder")
                 state.restore(*saving.read(self.last), self.last)
-            if processes.rank() == 0:
-                if self.config is not None:
-                    saving.put(self.folder / "run.json", (json.dumps(dict(self.config), indent=2) + "\n").encode())
-                if self.tensorboard:
-                    from torch.utils.tensorboard import SummaryWriter  # a package of its own, for those who use it
+            if first and self.config is not None:
+                saving.put(folder / "run.json", (json.dumps(dict(self.config), indent=2) + "\n").encode())
+            if first and self.tensorboard:
+                from torch.utils.tensorboard import SummaryWriter  # a package of its own, for those who use it
 
-                    self._board = SummaryWriter(self.folder / "tensorboard", purge_step=len(state.history) + 1)
-                    stack.callback(self._board.close)
+                self._board = SummaryWriter(folder / "tensorboard", purge_step=len(state.history) + 1)
+                stack.callback(self._board.close)
             yield
 
     def keep(self, state: "State") -> None:
@@ -224,10 +220,13 @@ class State:
         for name in dict.fromkeys([*info["same"], *self.same]):
             there, here = info["same"].get(name), self.same.get(name)
             if there != here:
-                raise ValueError(f"{path} is of a training with another {name}: {_differ(there, here)}")
-        saving.fill(self.model, _below("model.", tensors), info["model"])
+                if isinstance(there, str) and isinstance(here, str):
+                    there, here = saving.first_difference(there, here)
+                differ = f"{there!r} there, {here!r} here; use another folder"
+                raise ValueError(f"{path} is of a training with another {name}: {differ}")
+        saving.fill(self.model, saving.below("model.", tensors), info["model"])
         entries: dict[int, dict[str, Any]] = {int(i): dict(values) for i, values in info["optimizer"].items()}
-        for name, value in _below("optimizer.", tensors).items():
+        for name, value in saving.below("optimizer.", tensors).items():
             i, key = name.split(".", 1)
             entries.setdefault(int(i), {})[key] = value
         groups = self.optimizer.state_dict()["param_groups"]
@@ -235,16 +234,3 @@ class State:
         for place in range(len(self.random.state)):  # a training that moves to a GPU begins a stream there
             self.random.state[place] = tensors.get(f"random.{place}", self.random.state[place])
         self.history[:] = [Epoch.read(line) for line in info["history"]]
-
-
-def _differ(there: Any, here: Any) -> str:
-    """Where two texts first differ, line by line."""
-    if isinstance(there, str) and isinstance(here, str):
-        for old, new in zip(there.splitlines(), here.splitlines(), strict=False):
-            if old != new:
-                return f"{old.strip()!r} there, {new.strip()!r} here; use another folder"
-    return f"{there!r} there, {here!r} here; use another folder"
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

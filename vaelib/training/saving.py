@@ -4,8 +4,7 @@ A file holds named tensors and, in its header, one JSON text with a SHA-256 dige
 name, flushed to the disk and renamed, so that at every moment a whole file lies under its name, or none.
 
 What a factory made, such as `VAE.mlp`, is made once more by the same call; any other model is loaded `into` one that
-the user builds. Either way the model's description (`describe`) must be the file's, so that what comes back is what was
-saved, or an error.
+the user builds. Either way the descriptions (`describe`) must agree: what comes back is what was saved, or an error.
 
     >>> import tempfile, vaelib as vl
     >>> path = tempfile.mkdtemp() + "/model.safetensors"
@@ -50,7 +49,6 @@ def save(model: Hierarchy, path: str | os.PathLike[str]) -> None:
     Args:
         model: A VAE, MHVAE, HVAE or another `Hierarchy`, on any device.
         path: The file; what lies there is replaced. `~` is the user's home.
-
     Raises:
         ValueError: `model` is something else.
         OSError: The disk is full or the folder cannot be written; what lay under the name before is kept.
@@ -62,24 +60,20 @@ def save(model: Hierarchy, path: str | os.PathLike[str]) -> None:
 
 
 def load_model(path: str | os.PathLike[str], into: Hierarchy | None = None) -> Hierarchy:
-    """The model that `save` wrote, with the dtype that it had, in evaluation mode.
+    """The model that `save` wrote, with the dtype that it had, in evaluation mode: `into`, or a new one on the CPU.
 
     Args:
         path: A file of `save`, or the `last` or `best` file of a training.
-        into: A model built as the saved one was, which is filled and returned, on its device; needed where no factory
-            of vaelib made the saved one, or where it was changed since.
-
-    Returns:
-        `into`, or a new model on the CPU.
-
+        into: A model built as the saved one was, which is filled where it is; needed where no factory of vaelib made
+            the saved one, or where it was changed since.
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, foreign or of another format, or is of another model than `into` or the one
-            that the factory makes. The message shows the first line in which their descriptions differ.
+        ValueError: The file is damaged, foreign or of another format, or of another model than `into` or the one that
+            the factory makes: the first line in which their descriptions differ is shown.
     """
     tensors, info = read(path)
     if info.get("kind") == "training":
-        tensors = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+        tensors = below("model.", tensors)
     elif info.get("kind") != "model":
         raise ValueError(f"{path} holds a {info.get('kind')}: expected a model or a training")
     if into is None:
@@ -92,11 +86,10 @@ def load_model(path: str | os.PathLike[str], into: Hierarchy | None = None) -> H
 
 
 def state_of(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """All that a file needs to give a model back with `fill`.
+    """All that a file needs to give a model back with `fill`: tensors by name, and a JSON object.
 
-    Returns:
-        The model's own tensors by name (not copies): parameters, buffers, those that `state_dict` leaves out as well,
-        and tensors kept as plain attributes. And a JSON object with the model's description and its factory's call.
+    The tensors are the model's own, not copies: parameters, buffers, those that `state_dict` leaves out as well, and
+    those kept as plain attributes. The object has the model's description and its factory's call.
     """
     info = {"description": describe(model), "made_by": getattr(model, "made_by", None)}
     return _state(model) | _constants(model), info
@@ -105,62 +98,72 @@ def state_of(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
     """Puts what `state_of` gave into a model, in place: what shares memory goes on sharing it.
 
-    Raises:
-        ValueError: The model is another than the one described; the model is then left as it was.
+    Raises ValueError, and leaves the model as it was, where it is another than the one described.
     """
-    if any(held.is_meta for held in _state(model).values()):
+    state = _state(model)
+    if any(held.is_meta for held in state.values()):
         raise ValueError('the model is on the device "meta", which holds no numbers: build it on another')
-    descriptions = (text.split("\n") for text in (info["description"], describe(model)))
-    for theirs, ours in zip_longest(*descriptions, fillvalue="nothing"):
-        if theirs != ours:
-            raise ValueError(f"the saved model has\n    {theirs}\nwhere this one has\n    {ours}")
-    constants = tensors.keys() - _state(model).keys()
+    theirs, ours = first_difference(info["description"], describe(model))
+    if theirs != ours:
+        raise ValueError(f"the saved model has\n    {theirs}\nwhere this one has\n    {ours}")
     with torch.no_grad():
         for name, tensor in tensors.items():
-            path, _, attribute = name.rpartition(".")
-            module = model.get_submodule(path)
-            held = getattr(module, attribute, None)
-            if isinstance(held, Tensor) and name not in constants and 0 not in held.stride():
-                held.copy_(tensor)
+            if name in state and 0 not in state[name].stride():
+                state[name].copy_(tensor)
             else:  # what lies there may be the user's own tensor, or one number expanded to many
-                setattr(module, attribute, tensor.to(getattr(held, "device", "cpu"), copy=True))
+                path, _, attribute = name.rpartition(".")
+                module = model.get_submodule(path)
+                device = getattr(getattr(module, attribute, None), "device", "cpu")
+                setattr(module, attribute, tensor.to(device, copy=True))
 
 
 def describe(model: nn.Module) -> str:
     """All that decides what a model computes, but its numbers and its classes' code, as lines of text.
 
-    One line for each module has its class and its settings, that is its attributes, as their `repr` gives them. One
-    line for each parameter and buffer has its dtype, its shape and with which other it is shared. The text depends
-    neither on the process nor on the device. Hooks are not looked at.
+    One for each module, with its class and its settings: its attributes, as their `repr` gives them. One for each
+    parameter and buffer, with its dtype, its shape and with which other it is shared. The text depends neither on the
+    process nor on the device. Hooks are not looked at.
     """
-    names = _names(model)
-    lines = []
-    for path, module in model.named_modules(remove_duplicate=False):
-        lines.append(" ".join([f"{path or 'model'}: {_class(module)}", *_settings(module, names)]))
+    names, modules = _names(model), model.named_modules(remove_duplicate=False)
+    lines = [" ".join([f"{path or 'model'}: {_class(part)}", *_settings(part, names)]) for path, part in modules]
     for name, tensor in _state(model).items():
-        line = f"{name}: {str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
         first = names[_memory(tensor)]
-        lines.append(line if first == name else f"{line} shared with {first}")
+        shared = "" if first == name else f" shared with {first}"
+        lines.append(f"{name}: {str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}{shared}")
     return "\n".join(lines)
 
 
+def first_difference(a: str, b: str) -> tuple[str, str]:
+    """The first lines in which two texts differ; two empty ones where they are equal."""
+    lines = zip_longest(a.split("\n"), b.split("\n"), fillvalue="nothing")
+    return next(((left, right) for left, right in lines if left != right), ("", ""))
+
+
 def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
-    """Writes named tensors and a JSON object into one file, wholly or not at all.
+    """Writes named tensors and a JSON object into one file, wholly or not at all; raises OSError as `save`.
 
     Tensors that are the same memory are written once; others that overlap are written as copies.
-
-    Raises:
-        OSError: The disk is full or the folder cannot be written; what lay under the name before is kept.
     """
-    path = Path(path).expanduser()
-    stored, aliases = _stored(tensors)
+    stored: dict[str, Tensor] = {}  # no two of which overlap, as safetensors wants it
+    aliases: dict[str, str] = {}  # the first name of each tensor that has several
+    first: dict[Any, str] = {}
+    storages: set[int] = set()
+    for name, tensor in tensors.items():
+        known = first.setdefault(_memory(tensor), name)
+        if known != name:
+            aliases[name] = known
+            continue
+        tensor = tensor.detach().cpu().contiguous()
+        storage = tensor.untyped_storage().data_ptr()
+        stored[name] = tensor.clone() if storage in storages else tensor
+        storages.add(storage)
     text = json.dumps({**info, "format": FORMAT, "aliases": aliases}, allow_nan=True)
     data = safetensors.torch.save(stored, {"vaelib": text, "sha256": _digest(stored, text)})
-    put(path, data)
+    put(Path(path).expanduser(), data)
 
 
 def put(path: Path, data: bytes) -> None:
-    """Puts a file in its place, wholly or not at all; errors as for `write`."""
+    """Puts a file in its place, wholly or not at all; raises OSError as `save`."""
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
         with open(temporary, "xb") as file:
@@ -169,9 +172,8 @@ def put(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise OSError(
-            error.errno, f"{path} was not written ({error.strerror}); what lay there before is kept"
-        ) from error
+        why = f"{path} was not written ({error.strerror}); what lay there before is kept"
+        raise OSError(error.errno, why) from error
     finally:
         with suppress(OSError):  # it is gone where all went well, and never was where the folder is no folder
             temporary.unlink()
@@ -197,9 +199,8 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         text, digest = header["__metadata__"]["vaelib"], header["__metadata__"]["sha256"]
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        what = (
-            "a pickle, which could run any program and is not opened" if data[:2] in (b"\x80\x02", b"PK") else "damaged"
-        )
+        pickled = data[:2] in (b"\x80\x02", b"PK")
+        what = "a pickle, which could run any program and is not opened" if pickled else "damaged"
         raise ValueError(f"{path} is no checkpoint of vaelib: it is foreign, or {what}") from error
     if digest != _digest(tensors, text):
         raise ValueError(f"{path} is damaged: its contents do not match their SHA-256 digest")
@@ -216,6 +217,11 @@ def sweep(folder: str | os.PathLike[str]) -> None:
         path.unlink(missing_ok=True)
 
 
+def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with this, by the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
 def _remade(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> Hierarchy:
     """The model of a file by the call that made it, whose weights are drawn apart from the user's random numbers."""
     made_by = info["made_by"]
@@ -224,9 +230,9 @@ def _remade(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], info: M
         raise ValueError(f"{way}; no factory such as VAE.mlp can make it again")
     try:
         with torch.device("cpu"), RandomStream(seed=0):
-            model = remake(made_by, {kind.__name__: kind for kind in (VAE, MHVAE, HVAE)})
+            model = remake(made_by, {"VAE": VAE, "MHVAE": MHVAE, "HVAE": HVAE})
         for name, held in _state(model).items():
-            held.data = held.data.to(tensors[name].dtype if name in tensors else held.dtype)
+            held.data = held.data.to(tensors.get(name, held).dtype)
         fill(model, tensors, info)
     except (TypeError, ValueError) as error:
         call = f"{made_by['class']}.{made_by['factory']}"
@@ -261,9 +267,8 @@ def _class(module: nn.Module) -> str:
 
 
 def _settings(module: nn.Module, names: Mapping[Any, str]) -> list[str]:
-    settings = {name: value for name, value in vars(module).items() if name not in _NO_SETTINGS}
-    if _class(module).startswith("torch."):  # what torch keeps for itself changes from version to version
-        settings = {name: value for name, value in settings.items() if not name.startswith("_")}
+    inner = _class(module).startswith("torch.")  # what torch keeps for itself changes from version to version
+    settings = {n: v for n, v in vars(module).items() if n not in _NO_SETTINGS and not (inner and n.startswith("_"))}
     if type(module).get_extra_state is not nn.Module.get_extra_state:
         settings["extra_state"] = module.get_extra_state()
     return [
@@ -297,27 +302,9 @@ def _memory(tensor: Tensor) -> tuple[Any, ...]:
     return tensor.data_ptr() or id(tensor), tensor.device, tensor.dtype, tensor.shape, tensor.stride()
 
 
-def _stored(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors as safetensors takes them, no two of which overlap, and the first name of each that has several."""
-    stored: dict[str, Tensor] = {}
-    aliases: dict[str, str] = {}
-    first: dict[Any, str] = {}
-    storages: set[int] = set()
-    for name, tensor in tensors.items():
-        known = first.setdefault(_memory(tensor), name)
-        if known != name:
-            aliases[name] = known
-            continue
-        tensor = tensor.detach().cpu().contiguous()
-        stored[name] = tensor.clone() if tensor.untyped_storage().data_ptr() in storages else tensor
-        storages.add(tensor.untyped_storage().data_ptr())
-    return stored, aliases
-
-
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
     sha = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
+    for name, tensor in sorted(tensors.items()):
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
     return sha.hexdigest()
