@@ -17,19 +17,24 @@ python-flint for balls. Variables may be vectors and matrices: `+ - * / ** @`, `
 """
 
 import math
+import os
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from . import page
+from .equations import Equation, on_page
 from .reports import Report, Twin, shortfalls
 from .witnesses import (
     INTEGER,
     NOT_ASKED,
     RELATIONS,
     Case,
+    Cell,
     Formula,
     Witness,
     at_rational_points,
@@ -63,9 +68,12 @@ class Claim:
         statement: str,
         *,
         source: str,
-        formula: Formula,
+        formula: Formula | None = None,
         covers: Iterable[str] = (),
         relation: str = "==",
+        define: Mapping[str, Any] | None = None,
+        uses: Iterable[str] = (),
+        truth: int | None = None,
     ):
         if not re.fullmatch(r"[a-z]?\d+\.\d+[a-z]?", id):
             raise ValueError(f"claim id {id!r}: expected the tag of a displayed equation such as '2.4' or 'a1.3'")
@@ -73,23 +81,44 @@ class Claim:
             raise ValueError(f"relation {relation!r}: expected one of {', '.join(RELATIONS)}")
         if isinstance(covers, str):
             raise ValueError(f"covers={covers!r}: expected several numbers, such as ({covers!r},)")
-        self.id, self.statement, self.source, self.relation = id, statement, source, relation
-        self.formula, self.covers = formula, tuple(covers)
+        self.id, self.statement, self.source = id, statement, source
+        self.covers, self.truth = tuple(covers), truth
+        self.used = {number: on_page(number) for number in uses}
+        self.equation: Equation | None = None
+        if formula is None:
+            self.equation = Equation(on_page(id), define or {}, self.used.values())
+            self.formulas = self.sides(self.equation)
+        else:
+            self.formulas = [(formula, relation)]
+        self.relation = self.formulas[0][1]
         self.twins: dict[str, Twin] = {}
         self.witnesses: dict[str, Witness] = {}
 
-    def twin(self, name: str, formula: Formula, *, seen: str = "", by: Iterable[str] | None = None) -> None:
+    def sides(self, equation: Equation) -> list[tuple[Formula, str]]:
+        """Each side, and what it should be to the truth of the witnesses."""
+        relations = [equation.relation(k, self.truth) for k in range(equation.sides)]
+        # What is equal to the truth is compared with that; what is not, with what is printed to be equal to it as well.
+        sides = [equation.side(k, together=relation != "==") for k, relation in enumerate(relations)]
+        return list(zip(sides, relations, strict=True))
+
+    def twin(self, name: str, formula: Formula | str, *, seen: str = "", by: Iterable[str] | None = None) -> None:
         """Adds a wrong formula, which every witness must reject.
 
         Args:
             name: what is wrong, after the error's number if it has one: "E5: no 1/2 on the log".
-            formula: the wrong formula.
+            formula: the wrong formula, as LaTeX in the names of the equation.
             seen: where it was seen.
             by: the names of the witnesses able to evaluate it; all unless given.
         """
         if name in self.twins:
             raise ValueError(f"claim {self.id} has two twins named {name!r}")
-        self.twins[name] = Twin(formula, seen, None if by is None else frozenset(by))
+        asked = None if by is None else frozenset(by)
+        if isinstance(formula, str):
+            if self.equation is None:
+                raise ValueError(f"claim {self.id} is given a formula: expected its twin to be one as well")
+            self.twins[name] = Twin(self.equation.expression(formula), seen, asked, formula)
+        else:
+            self.twins[name] = Twin(formula, seen, asked)
 
     def symbolic(self, name: str, truth: Any, symbols: Iterable[Any], *, margin: float = 1e-9) -> None:
         """Sympy must simplify formula - truth to zero (for an inequality: to a sign that its assumptions settle).
@@ -97,13 +126,19 @@ class Claim:
         Args:
             name: the witness, in a word or two.
             truth: a sympy expression, or an array of them.
-            symbols: handed to the formula in this order; object arrays of symbols are vectors.
+            symbols: what stands for the names of the equation, {"m": m}; symbols of the same names need no dict. Object
+                arrays of symbols are vectors.
             margin: a twin must differ by more at one of five rational points, in 30 digits.
         """
-        arguments = tuple(symbols)
+        if isinstance(symbols, Mapping):
+            named, arguments = dict(symbols), ()
+        else:
+            named, arguments = {}, tuple(symbols)
+            if self.equation is not None:
+                named, arguments = {str(symbol): symbol for symbol in arguments}, ()
 
         def evaluate(formula: Formula, case: Case) -> Any:
-            return formula(sympy_namespace(), *arguments)
+            return formula(sympy_namespace(), *arguments, **named)
 
         self._add("symbolic", name, [{}], lambda: truth, evaluate, self._prove, 0.0, margin)
 
@@ -201,7 +236,7 @@ class Claim:
                 raise ValueError("the samples do not vary: there is no standard error to measure with")
             return samples.mean(axis=0), samples.std(axis=0, ddof=1) / math.sqrt(draws)
 
-        def difference(got: np.ndarray, truth: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        def difference(got: np.ndarray, truth: tuple[np.ndarray, np.ndarray], _: str) -> tuple[np.ndarray, np.ndarray]:
             same_shape(got, truth[0])
             score = (got - truth[0]) / truth[1]
             return score, score
@@ -239,7 +274,7 @@ class Claim:
             with precision(bits):
                 return np.asarray(formula(flint_namespace(), **balls(case)), dtype=object)
 
-        def difference(got: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def difference(got: np.ndarray, truth: np.ndarray, _: str) -> tuple[np.ndarray, np.ndarray]:
             same_shape(got, truth)
             with precision(bits):
                 gaps = [((g - t) / max(1.0, abs(float(t)))) for g, t in zip(got.flat, truth.flat, strict=True)]
@@ -247,9 +282,10 @@ class Claim:
 
         self._add("ball", name, cases, expected, evaluate, difference, tol, margin)
 
-    def report(self) -> Report:
+    def report(self, twins: bool = True) -> Report:
         """Lets every witness judge the formula and every twin, without showing or raising anything."""
         problems, rows = [], []
+        sides: list[list[tuple[Cell, float]]] = [[] for _ in self.formulas]
         for twin, entry in self.twins.items():
             unknown = sorted((entry.by or frozenset()) - set(self.witnesses))
             if unknown or entry.by == frozenset():
@@ -258,15 +294,58 @@ class Claim:
             warnings.simplefilter("error", UserWarning)  # scipy's IntegrationWarning is one
             warnings.simplefilter("error", RuntimeWarning)  # numpy's overflow, division by zero, invalid value
             for witness in self.witnesses.values():
-                cells = [witness.judge(self.formula, self.relation, twin=False)]
-                for entry in self.twins.values():
+                cells = [self._together(witness, sides)]
+                for entry in self.twins.values() if twins else ():
                     asked = entry.by is None or witness.name in entry.by
-                    cells.append(witness.judge(entry.formula, self.relation, twin=True) if asked else NOT_ASKED)
+                    relation = self.formulas[0][1]
+                    cells.append(witness.judge(entry.formula, relation, twin=True) if asked else NOT_ASKED)
                 rows.append((witness, cells))
-                for name, cell in zip(("formula", *(f"twin {t!r}" for t in self.twins)), cells, strict=True):
+                for name, cell in zip(("formula", *(f"twin {t!r}" for t in self.twins)), cells, strict=twins):
                     if not cell.ok:
                         problems.append(f"{witness.kind} witness {witness.name!r}, {name}: {cell.problem}")
+        for number, (side, (_, relation)) in enumerate(zip(sides, self.formulas, strict=True), start=1):
+            read = [(cell, margin) for cell, margin in side if not cell.unread]
+            if not read:
+                problems.append(
+                    f"side {number} is read by no witness: {side[0][0].problem if side else 'there is none'}"
+                )
+            elif self.equation and relation != "==" and all(cell.ok and cell.slack <= m for cell, m in read):
+                problems.append(
+                    f"side {number} is never strictly {RELATIONS[relation]} the truth: expected an equality"
+                )
         return Report(self, rows, problems, shortfalls((w.kind for w in self.witnesses.values()), self.twins))
+
+    def _together(self, witness: Witness, sides: list[list[tuple[Cell, float]]]) -> Cell:
+        """The verdict of one witness on all sides that it can read; each is noted under its side."""
+        cells = [witness.judge(formula, relation, twin=False) for formula, relation in self.formulas]
+        for side, cell in zip(sides, cells, strict=True):
+            side.append((cell, witness.margin))
+        read = [cell for cell in cells if not cell.unread]
+        wrong = [cell for cell in read if not cell.ok]
+        return (wrong or read or cells)[0]
+
+    def noticed(self, text: str, used: Mapping[str, str] | None = None) -> bool:
+        """Whether the witnesses would object if the page said this, or if what it uses said that."""
+        assert self.equation is not None
+        try:
+            changed = Equation(text, self.equation.define, {**self.used, **(used or {})}.values())
+            formulas = self.sides(changed)
+        except (ValueError, LookupError):
+            return True
+        if len(formulas) != len(self.formulas):
+            return True
+        kept = self.formulas
+        if changed.definitions == self.equation.definitions:  # a side that is as it was needs no second look
+            same = [changed.groups(k, True) == self.equation.groups(k, True) for k in range(changed.sides)]
+            pairs = zip(formulas, kept, same, strict=True)
+            formulas = [new for new, old, alike in pairs if not (alike and new[1] == old[1])]
+        if not formulas:
+            return False
+        self.formulas = formulas
+        try:
+            return bool(self.report(twins=False).problems)
+        finally:
+            self.formulas = kept
 
     def check(self, strict: bool = True) -> None:
         """Shows the table.
@@ -281,6 +360,8 @@ class Claim:
 
         report = self.report()
         display(report)
+        if page.RECORD in os.environ:
+            page.record(self, Path(os.environ[page.RECORD]))
         failures = report.problems + (report.shortfalls if strict else [])
         if failures:
             raise AssertionError(f"claim {self.id} ({self.statement}) does not stand:\n" + "\n".join(failures))
@@ -295,7 +376,7 @@ class Claim:
             )
         self.witnesses[name] = Witness(kind, name, list(cases), truth, evaluate, difference, tol, margin)
 
-    def _prove(self, got: Any, truth: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _prove(self, got: Any, truth: Any, relation: str) -> tuple[np.ndarray, np.ndarray]:
         import sympy
 
         got, truth = np.asarray(got, dtype=object), np.asarray(truth, dtype=object)
@@ -304,9 +385,9 @@ class Claim:
         for g, t in zip(got.flat, truth.flat, strict=True):
             gap = sympy.nsimplify((sympy.sympify(g) - t).doit(), rational=True)
             simple = sympy.factor(sympy.simplify(gap))
-            proved = {"==": simple.is_zero, "<=": simple.is_nonpositive, ">=": simple.is_nonnegative}[self.relation]
-            values = [0.0] if proved else at_rational_points(gap, signed=self.relation != "==")
+            proved = {"==": simple.is_zero, "<=": simple.is_nonpositive, ">=": simple.is_nonnegative}[relation]
+            values = [0.0] if proved else at_rational_points(gap, signed=relation != "==")
             # Where nothing is proved the gap is known at the points only, and could be anything elsewhere.
-            lows.append(-math.inf if self.relation == ">=" and not proved else max(values))
-            highs.append(min(values) if self.relation == ">=" or proved else math.inf)
+            lows.append(-math.inf if relation == ">=" and not proved else max(values))
+            highs.append(min(values) if relation == ">=" or proved else math.inf)
         return np.array(lows), np.array(highs)

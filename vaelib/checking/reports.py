@@ -22,6 +22,7 @@ class Twin:
     formula: Formula
     seen: str
     by: frozenset[str] | None
+    text: str = ""  # as LaTeX, where it was given so
 
 
 def shortfalls(kinds: Iterable[str], twins: Collection[Any]) -> list[str]:

@@ -4,6 +4,7 @@ A formula is a function of a namespace (numpy's, sympy's or python-flint's) and 
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,11 @@ Formula = Callable[..., Any]
 Case = Mapping[str, Any]
 Draw = Callable[[np.random.Generator], Any]
 
+
+class Unsaid(ValueError):
+    """A name of the equation that nobody has said the meaning of, or that has none in this arithmetic."""
+
+
 INTEGER = (int, np.integer)
 RELATIONS = {"==": "equal to", "<=": "at most", ">=": "at least"}
 
@@ -27,6 +33,8 @@ class Cell:
     ok: bool
     text: str
     problem: str = ""
+    unread: bool = False  # the formula has no meaning in this witness's arithmetic
+    slack: float = 0.0  # how far it lay, in some case, on the side that an inequality allows
 
 
 NOT_ASKED = Cell(True, "not asked")
@@ -36,7 +44,7 @@ NOT_ASKED = Cell(True, "not asked")
 class Witness:
     """A truth of its own on some cases, and a way to tell how far a formula is from it.
 
-    `difference(got, truth)` encloses formula - truth, in the witness's own unit, by lower and upper bounds.
+    `difference(got, truth, relation)` encloses formula - truth, in the witness's own unit, by lower and upper bounds.
     """
 
     kind: str
@@ -44,7 +52,7 @@ class Witness:
     cases: list[Case]
     truth: Callable[..., Any]
     evaluate: Callable[[Formula, Case], Any]
-    difference: Callable[[Any, Any], tuple[np.ndarray, np.ndarray]]
+    difference: Callable[[Any, Any, str], tuple[np.ndarray, np.ndarray]]
     tol: float
     margin: float
     truths: dict[int, Any] = field(default_factory=dict)
@@ -63,7 +71,7 @@ class Witness:
         """The verdict on one formula: for the claimed one every case must agree, for a twin one must be far off."""
         if not self.cases:
             return Cell(False, "\u2717 COMPARES NOTHING", "there are no cases")
-        missed, gap = 0, 0.0
+        missed, gap, slack = 0, 0.0, 0.0
         for number, case in enumerate(self.cases):
             inputs = f" ({', '.join(f'{k}={v}' for k, v in case.items())})" if case else ""
             place = f"case {number + 1} of {len(self.cases)}{inputs}"
@@ -72,7 +80,11 @@ class Witness:
                 if number not in self.truths:
                     self.truths[number] = self.truth(**case)
                 got = self.evaluate(formula, case)
-                low, high = violation(*self.difference(got, self.truths[number]), relation)
+                ends = self.difference(got, self.truths[number], relation)
+                low, high = violation(*ends, relation)
+                slack = max(slack, *(float(np.abs(end).max()) for end in ends))
+            except Unsaid as unsaid:
+                return Cell(False, "\u2717 NOT READ", f"{place}: {unsaid}", unread=True)
             except Exception as error:  # whatever went wrong, this witness has not testified
                 kind = type(error).__name__
                 return Cell(False, f"\u2717 RAISES {kind}", f"{place}: {kind}: {error}")
@@ -87,7 +99,7 @@ class Witness:
             where = f"in {len(self.cases)} cases"
             if self.kind == "symbolic":
                 where = "by proof: the difference simplifies to " + ("0" if relation == "==" else "one sign")
-            return Cell(True, f"\u2713 agrees {where}")
+            return Cell(True, f"\u2713 agrees {where}", slack=slack)
         if not missed:
             return Cell(False, "\u2717 NOT REJECTED", f"off by {gap:.3g} at most, and must exceed {self.margin:g}")
         # A z-score or a count hangs on every random draw: of a simulation only the line that was crossed is printed.
@@ -130,7 +142,7 @@ def same_shape(got: np.ndarray, truth: np.ndarray) -> None:
         raise ValueError(f"the formula has shape {got.shape}, the truth {truth.shape}")
 
 
-def float_difference(got: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def float_difference(got: np.ndarray, truth: np.ndarray, relation: str) -> tuple[np.ndarray, np.ndarray]:
     """The error of each number: absolute for a small truth, relative for one above 1."""
     same_shape(got, truth)
     gap = (got - truth) / np.maximum(1, np.abs(truth))
@@ -186,9 +198,19 @@ def numpy_namespace() -> SimpleNamespace:
         sign, value = np.linalg.slogdet(matrix)
         return value if sign > 0 else math.nan
 
-    functions = {"log": np.log, "exp": np.exp, "sqrt": np.sqrt, "abs": np.abs, "sum": np.sum, "pi": math.pi}
-    special_functions = {"erf": special.erf, "lgamma": special.gammaln, "digamma": special.digamma}
-    return SimpleNamespace(**functions, **special_functions, inv=np.linalg.inv, logdet=logdet)
+    functions: dict[str, Any] = {
+        "log": np.log,
+        "exp": np.exp,
+        "sqrt": np.sqrt,
+        "abs": np.abs,
+        "sum": np.sum,
+        "pi": math.pi,
+    }
+    functions |= {"tanh": np.tanh, "sin": np.sin, "cos": np.cos, "sigmoid": special.expit}
+    functions |= {"erf": special.erf, "lgamma": special.gammaln, "digamma": special.digamma}
+    functions |= {"max": lambda *v: functools.reduce(np.maximum, v), "min": lambda *v: functools.reduce(np.minimum, v)}
+    functions |= {"integral": _quadrature, "derivative": _slope, "mean": _mean}
+    return SimpleNamespace(**functions, inv=np.linalg.inv, logdet=logdet, name="numpy", number=float)
 
 
 @functools.cache
@@ -196,10 +218,30 @@ def sympy_namespace() -> SimpleNamespace:
     """The functions that a formula may use, on sympy's expressions and object arrays of them."""
     import sympy as s
 
-    functions = {"log": s.log, "exp": s.exp, "sqrt": s.sqrt, "abs": s.Abs, "erf": s.erf, "lgamma": s.loggamma}
+    functions: dict[str, Any] = {
+        "log": s.log,
+        "exp": s.exp,
+        "sqrt": s.sqrt,
+        "abs": s.Abs,
+        "erf": s.erf,
+        "lgamma": s.loggamma,
+    }
+    functions |= {"tanh": s.tanh, "sin": s.sin, "cos": s.cos, "sigmoid": lambda x: 1 / (1 + s.exp(-x))}
     lifted = {name: each(function) for name, function in {**functions, "digamma": s.digamma}.items()}
-    matrix = {"inv": lambda a: np.array(s.Matrix(a).inv()), "logdet": lambda a: s.log(s.Matrix(a).det())}
-    return SimpleNamespace(**lifted, **matrix, sum=np.sum, pi=s.pi)
+    lifted |= {"inv": lambda a: np.array(s.Matrix(a).inv()), "logdet": lambda a: s.log(s.Matrix(a).det())}
+
+    def number(digits: str) -> Any:
+        return {"inf": s.oo, "-inf": -s.oo}[digits] if "inf" in digits else s.Rational(digits)
+
+    def integral(integrand: Callable[[Any], Any], low: Any, high: Any) -> Any:
+        at = s.Dummy("at", **({"positive": True} if low == 0 or (low == 1) else {"real": True}))
+        return s.integrate(s.expand(integrand(at)), (at, low, high))
+
+    def derivative(function: Callable[[Any], Any], at: Any) -> Any:
+        return s.diff(function(at), at)
+
+    over = {"integral": integral, "derivative": derivative, "mean": _unsaid, "max": s.Max, "min": s.Min}
+    return SimpleNamespace(**lifted, **over, sum=np.sum, pi=s.pi, name="sympy", number=number)
 
 
 def flint_namespace() -> SimpleNamespace:
@@ -209,13 +251,60 @@ def flint_namespace() -> SimpleNamespace:
     def method(name: str) -> Callable[[Any], Any]:
         return lambda x: getattr(x if hasattr(x, name) else arb(x), name)()
 
-    functions = {name: method(name) for name in ("log", "exp", "sqrt", "erf", "lgamma", "digamma")}
+    functions = {
+        name: method(name) for name in ("log", "exp", "sqrt", "erf", "lgamma", "digamma", "tanh", "sin", "cos")
+    }
+    functions["sigmoid"] = lambda x: 1 / (1 + arb.exp(-x))
     lifted = {name: each(function) for name, function in {**functions, "abs": abs}.items()}
     matrix = {
         "inv": lambda a: np.array(arb_mat(a.tolist()).inv().tolist(), dtype=object),
         "logdet": lambda a: arb_mat(a.tolist()).det().log(),
     }
-    return SimpleNamespace(**lifted, **matrix, sum=np.sum, pi=arb.pi())
+    over = {"integral": _unsaid, "derivative": _unsaid, "mean": _unsaid, "max": arb.max, "min": arb.min}
+    return SimpleNamespace(**lifted, **matrix, **over, sum=np.sum, pi=arb.pi(), name="flint", number=arb)
+
+
+def _unsaid(*_: Any) -> Any:
+    raise Unsaid("no quadrature, derivative or law in this arithmetic")
+
+
+def _quadrature(integrand: Callable[[float], float], low: float, high: float) -> float:
+    from scipy.integrate import quad
+
+    return quad(integrand, low, high, epsabs=1e-13, epsrel=1e-11, limit=400)[0]
+
+
+def _slope(function: Callable[[float], Any], at: float) -> Any:
+    """The derivative, to about 1e-10: central differences at two distances, extrapolated."""
+
+    def central(h: float) -> Any:
+        return (function(at + h) - function(at - h)) / (2 * h)
+
+    h = 1e-3 * max(1.0, abs(at))
+    coarse, middle, fine = central(2 * h), central(h), central(h / 2)
+    first, second = (4 * middle - coarse) / 3, (4 * fine - middle) / 3
+    return (16 * second - first) / 15
+
+
+def _mean(function: Callable[[Any], Any], law: Any) -> Any:
+    """The mean of a function under a distribution of scipy.stats."""
+    from scipy.integrate import quad
+
+    if hasattr(law, "cov"):
+        raise Unsaid("a mean under a distribution of several variables")
+    if not hasattr(law, "dist"):
+        ends = [-40.0, -10.0, -4.0, -2.0, 0.0, 2.0, 4.0, 10.0, 40.0]
+    elif law.dist.name == "norm":
+        return normal_mean(function, float(law.mean()), float(law.std()))
+    else:
+        (low, high), inner = law.support(), law.ppf([1e-9, 1e-3, 0.1, 0.5, 0.9, 0.999, 1 - 1e-9])
+        ends = [low, *inner, high]
+    parts = [
+        quad(lambda x: law.pdf(x) * function(x), a, b, epsabs=1e-13, epsrel=1e-11, limit=400)[0]
+        for a, b in itertools.pairwise(ends)
+        if b > a
+    ]
+    return math.fsum(parts)
 
 
 def balls(case: Case) -> dict[str, Any]:

@@ -1,0 +1,184 @@
+r"""Changes equations on the page, one token at a time, and counts the changes that a claim's witnesses notice.
+
+    python -m vaelib.checking.page            executes the notebooks, tries every change; build/page.md and page.json
+
+A change is what a slip of the pen would do: another sign, digit, exponent, index, name or function, a bound moved, a
+relation turned round, a fraction upside down, the arguments of a divergence exchanged.
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .tokens import Token, tokens
+
+if TYPE_CHECKING:
+    from .claims import Claim
+
+RECORD = "VAELIB_PAGE"  # the environment variable that names the file to which claims add what they notice
+SWAPS = {"+": "-", "-": "+", "\\le": "\\ge", "\\ge": "\\le", "<": ">", ">": "<", "!": "", "\\sqrt": "", "\\top": "2"}
+SWAPS |= {"\\log": "\\exp", "\\ln": "\\exp", "\\exp": "\\log", "\\tanh": "\\sin", "\\sum": "\\prod", "\\prod": "\\sum"}
+SWAPS |= {"\\max": "\\min", "\\min": "\\max", "\\psi": "\\Gamma", "\\Gamma": "\\psi", "\\det": "\\exp"}
+GREEK = "alpha beta gamma delta epsilon varepsilon theta lambda mu nu xi pi rho sigma tau phi varphi eta Sigma Lambda"
+NAMES = {f"\\{name}" for name in GREEK.split()}
+
+
+def changes(text: str) -> Iterator[tuple[str, str]]:
+    """Each change in words, and the equation with it."""
+    found = [t for t in tokens(text) if not _in_words(text, t.at)]
+    names = [t for t in found if _is_name(found, t)]
+    for number, token in enumerate(found):
+        new = SWAPS.get(token.text)
+        if token.text[0].isdigit():
+            new = token.text[:-1] + str((int(token.text[-1]) + 1) % 10)
+        elif new is None and token in names:
+            others = [n.text for n in names if n.text != token.text]
+            after = [n.text for n in names if n.at > token.at and n.text != token.text]
+            new = (after or others or [None])[0]
+        if new is not None:
+            place = " ".join(text[max(0, token.at - 12) : token.end + 12].split())
+            gap = " " if new[:1] == "\\" and text[token.end : token.end + 1].isalpha() else ""
+            yield f"{token.text} to {new or 'nothing'} in {place!r}", text[: token.at] + new + gap + text[token.end :]
+        if token.text in ("\\frac", "\\tfrac", "\\dfrac"):
+            above, above_end, after = _argument(text, token.end)
+            below, below_end, after = _argument(text, after)
+            turned = f"{{{text[below:below_end]}}}{{{text[above:above_end]}}}"
+            yield f"turned {text[token.at : after]!r}", text[: token.end] + turned + text[after:]
+        if token.text == "\\|" and (ends := _arguments_around(text, found, number)):
+            low, high = ends
+            swapped = f"{text[token.end : high]} \\| {text[low : token.at]}"
+            yield f"exchanged in {text[low:high]!r}", text[:low] + swapped + text[high:]
+
+
+def record(claim: "Claim", path: Path) -> None:
+    """Adds a line of JSON for the claim's equation and each that it uses: every change, and whether it is noticed."""
+    lines: dict[str, dict[str, bool]] = {claim.id: {}}
+    if claim.equation is not None:
+        lines[claim.id] = {what: claim.noticed(new) for what, new in changes(claim.equation.text)}
+        for number, text in claim.used.items():
+            lines[number] = {what: claim.noticed(claim.equation.text, {number: new}) for what, new in changes(text)}
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(
+            json.dumps({"id": n, "read": claim.equation is not None, "changes": c}) + "\n" for n, c in lines.items()
+        )
+
+
+def score(lines: list[dict[str, Any]], equations: dict[str, str]) -> dict[str, dict[str, bool]]:
+    """For every numbered equation each change, and whether a claim noticed it."""
+    noticed: dict[str, dict[str, bool]] = {
+        n: {what: False for what, _ in changes(text)} for n, text in equations.items()
+    }
+    for line in lines:
+        for what, seen in line["changes"].items():
+            noticed[line["id"]][what] = noticed[line["id"]].get(what, False) or seen
+    return noticed
+
+
+def markdown(noticed: dict[str, dict[str, bool]], read: set[str], reasons: dict[str, str]) -> str:
+    """The score as a page: in all, by notebook's chapter, and every change that nobody notices."""
+
+    def share(numbers: list[str]) -> str:
+        all_of = [seen for n in numbers for seen in noticed[n].values()]
+        return f"{sum(all_of)} of {len(all_of)} ({sum(all_of) / max(1, len(all_of)):.1%})"
+
+    numbers = list(noticed)
+    claims = [n for n in numbers if not n.startswith("D")]
+    chapters: dict[str, list[str]] = defaultdict(list)
+    for n in numbers:
+        chapters[n.removeprefix("D").partition(".")[0]].append(n)
+    rows = [f"| {c} | {sum(n in read for n in ns)} of {len(ns)} | {share(ns)} |" for c, ns in chapters.items()]
+    survivors = [
+        f"| {n} | {what} |".replace("\\|", "\\\\|")
+        for n in numbers
+        if n in read
+        for what, seen in noticed[n].items()
+        if not seen
+    ]
+    unread = [f"- ({n}): {reasons.get(n, 'not read yet')}" for n in numbers if n not in read]
+    return "\n".join(
+        [
+            "# Changes on the page",
+            "",
+            f"{sum(n in read for n in numbers)} of {len(numbers)} numbered equations are read from the page, "
+            f"{sum(n in read for n in claims)} of {len(claims)} of those that claim something.",
+            f"Changes that are noticed: {share([n for n in numbers if n in read])} in equations that are read, "
+            f"{share(numbers)} in all.",
+            "",
+            "| chapter | equations read | changes noticed |",
+            "|---|---:|---:|",
+            *rows,
+            "",
+            "## Not read from the page",
+            "",
+            *unread,
+            "",
+            "## Changes that nobody notices",
+            "",
+            "| equation | change |",
+            "|---|---|",
+            *survivors,
+            "",
+        ]
+    )
+
+
+def _is_name(found: list[Token], token: Token) -> bool:
+    """Whether it is a name of one letter, or a Greek one, that stands by itself."""
+    if token.text in NAMES:
+        return True
+    place = found.index(token)
+    in_font = place and found[place - 1].text in ("\\mathcal", "\\mathbb", "\\mathrm")
+    return bool(re.fullmatch(r"[A-Za-ce-z]", token.text)) and not in_font and not _inside_font(found, token)
+
+
+def _inside_font(found: list[Token], token: Token) -> bool:
+    place, depth = found.index(token) - 1, 0
+    while place > 0:
+        depth += (found[place].text == "}") - (found[place].text == "{")
+        if depth < 0:
+            return found[place - 1].text in ("\\mathrm", "\\operatorname")
+        place -= 1
+    return False
+
+
+def _in_words(text: str, at: int) -> bool:
+    """Whether this place lies within \\text{...}, the distance after a \\\\, or an array's columns."""
+    spans = re.finditer(r"\\text\{[^{}]*\}|\\\\\[[^\]]*\]|\\begin\{array\}\{[^}]*\}|\\operatorname\{\w+\}", text)
+    return any(match.start() <= at < match.end() for match in spans)
+
+
+def _argument(text: str, start: int) -> tuple[int, int, int]:
+    """Where TeX's next argument begins and ends without its braces, and where the text goes on."""
+    while text[start].isspace():
+        start += 1
+    if text[start] != "{":
+        command = re.match(r"\\[A-Za-z]+", text[start:])
+        end = start + (command.end() if command else 1)
+        return start, end, end
+    depth, end = 1, start + 1
+    while depth:
+        depth += (text[end] == "{") - (text[end] == "}")
+        end += 1
+    return start + 1, end - 1, end
+
+
+def _arguments_around(text: str, found: list[Token], number: int) -> tuple[int, int] | None:
+    """Where the two arguments around a \\| begin and end, if it separates two in brackets."""
+    depth, place = 0, number - 1
+    while place >= 0:
+        depth += (found[place].text in (")", "]", "}")) - (found[place].text in ("(", "[", "{"))
+        if depth < 0:
+            break
+        place -= 1
+    else:
+        return None
+    low, depth, place = found[place].end, 0, number + 1
+    while place < len(found):
+        depth += (found[place].text in ("(", "[", "{")) - (found[place].text in (")", "]", "}"))
+        if depth < 0:
+            return low, found[place].at
+        place += 1
+    return None
