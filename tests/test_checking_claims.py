@@ -112,7 +112,7 @@ def test_errors_are_relative_to_large_truths_of_either_sign():
 def test_the_worst_case_of_a_twin_is_shown_wherever_it_stands():
     made = claim(twin=lambda f, x: x**2 + (3 if x == 2 else 0))
     made.numeric("product", lambda x: x * x, [{"x": 0.0}, {"x": 2.0}, {"x": 1.0}], tol=1e-6)
-    assert made.report().rows[0][1][1].text == "\u2713 rejected in 1 of 3 cases, off by up to 0.75"
+    assert made.report().rows[0][1][1].text == "\u2713 refuted in 1 of 3 cases, off by up to 0.75"
 
 
 def test_an_overflow_on_the_way_is_a_failure_though_the_result_is_finite():
@@ -394,8 +394,10 @@ def score_claim(**settings):
 def test_monte_carlo_states_its_false_alarm_rate_and_rejects_the_twin():
     report = score_claim().report()
     assert report.problems == []
-    assert report.rows[0][0].rule == "within 5 standard errors (false alarms 6e-07); a twin must exceed 10"
-    assert report.rows[0][1][1].text == "\u2713 rejected, off by more than 10 standard errors"
+    assert (
+        report.rows[0][0].rule == "within 5 standard errors (false alarms 6e-07); a twin has to be off by more than 10"
+    )
+    assert report.rows[0][1][1].text == "\u2713 refuted, off by more than 10 standard errors"
 
 
 def test_monte_carlo_with_too_few_draws_cannot_reject_the_twin():

@@ -8,6 +8,7 @@ from scipy import special, stats
 
 from vaelib.checking import Claim, cases, loguniform, normal, page, simplex
 from vaelib.checking.equations import on_page
+from vaelib.checking.reports import marked
 
 GAUSSIANS = r"""\mathrm{KL}\big(\mathcal N(m_1, s_1^2) \,\|\, \mathcal N(m_2, s_2^2)\big)
 = \log \frac{s_2}{s_1} + \frac{s_1^2 + (m_1 - m_2)^2}{2 s_2^2} - \frac12
@@ -209,3 +210,45 @@ def test_changes_of_the_page_and_which_are_noticed():
 )
 def test_what_is_changed(text, expected):
     assert {new for _, new in page.changes(text)} == expected
+
+
+def test_a_verdict_is_one_line_that_opens():
+    claim = gaussians()
+    claim.scope = "one dimension"
+    claim.twin(
+        "E5: no 1/2", r"2 \log \frac{s_2}{s_1} + \frac{s_1^2 + (m_1 - m_2)^2}{2 s_2^2} - \frac12", seen="a paper"
+    )
+    claim.twin("right after all", r"\log s_2 - \log s_1 + \frac{s_1^2 + (m_1 - m_2)^2}{2 s_2^2} - \frac12")
+    report = claim.report()
+    first, second = repr(report).splitlines()[:2]
+    assert first == "1.1 DOES NOT STAND: 1 witness agrees, 1 wrong twin refuted; 1 not refuted"
+    assert second == "  KL of Gaussians (by hand; checked for one dimension)"
+    page = report._repr_html_()
+    assert page.startswith("<details open><summary><strong>1.1 DOES NOT STAND</strong>: 1 witness agrees")
+    assert r"${\color{red}{2}} \log \frac{s_2}{s_1} + " in page
+    assert "a paper" in page
+    assert r"\tag" not in page
+
+
+def test_a_verdict_that_stands_is_folded():
+    claim = gaussians()
+    claim.code("torch", lambda m1, s1, m2, s2: kl(*map(float, (m1, s1, m2, s2))), PAIRS)
+    claim.twin("half", r"\frac12 \log \frac{s_2}{s_1}")
+    report = claim.report()
+    assert repr(report).splitlines()[0] == "1.1 stands: 2 witnesses agree, 1 wrong twin refuted"
+    assert report._repr_html_().startswith("<details><summary><strong>1.1 stands</strong>")
+    assert report.record()["scope"] == ""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "shown"),
+    [
+        (r"a - 1", r"a {\color{red}{-}} 1"),
+        (r"a + 12", r"a + {\color{red}{12}}"),
+        (r"a + \frac{1}{b}", r"a + \frac{1}{b}"),  # half of a fraction cannot be set apart
+        (r"a^2 + 1", r"a^2 + 1"),
+        (r"b", r"{\color{red}{b}}"),
+    ],
+)
+def test_what_is_wrong_is_marked_where_braces_allow_it(wrong, shown):
+    assert marked(wrong, "a + 1") == shown

@@ -4,16 +4,14 @@ A *claim* is a formula with a number. A *witness* compares a formula with a trut
 symbolic (sympy), numeric (quadrature, enumeration), code (what torch or vaelib ships), Monte Carlo, or rigorous ball
 arithmetic. A *twin* is a wrong formula that somebody believed. A witness counts only if it can tell the two apart.
 
-    claim = Claim("2.4", "KL between two Gaussians", source="Kingma & Welling 2014, appendix B", covers=("S12",),
-                  formula=lambda f, m, s: (m**2 + s**2 - 1) / 2 - f.log(s))
-    claim.twin("E5: no 1/2 on the log-variance", lambda f, m, s: (m**2 + s**2 - 1) / 2 - 2 * f.log(s))
+    claim = Claim("2.4", "KL to a standard normal", source="Kingma & Welling 2014, appendix B", covers=("S12",))
+    claim.twin("E5: no 1/2 on the log-variance", r"\\frac12 (m^2 + s^2 - 1) - 2 \\log s")
     claim.numeric("quadrature of the definition", truth=..., cases=cases(200, m=normal(0, 3), s=loguniform(1e-3, 1e3)))
     claim.symbolic("integral of the definition", truth=..., symbols=(m, s))
     claim.check()
 
-A formula is written once, as a function of a namespace `f` (log, exp, sqrt, abs, erf, lgamma, digamma, sum, inv,
-logdet, pi) and of its variables: `f` is sympy's for the symbolic witness, numpy's for the numeric ones, and that of
-python-flint for balls. Variables may be vectors and matrices: `+ - * / ** @`, `.T` and `f.sum` work in all three.
+The formula is the displayed equation with that number: each of its sides is read from the page and evaluated in the
+arithmetic of each witness, in sympy, float64 or balls. A claim only says what its names are, where a case does not.
 """
 
 import math
@@ -56,10 +54,14 @@ class Claim:
         id: the number of the displayed equation, "2.4" for \\tag{2.4}.
         statement: what the formula says, in words.
         source: paper and equation.
-        formula: a function of a namespace and of the variables.
+        formula: none, as a rule: it is read from the page. Else a function of a namespace and of the variables.
         covers: the numbers of the statements it settles; those that open a twin's name ("E5, E6: ...") are added by the
             twin's rejection.
-        relation: the formula "==", "<=" or ">=" the truth that the witnesses compute.
+        relation: the formula "==", "<=" or ">=" the truth that the witnesses compute, where the page does not say.
+        define: what the equation's names mean, see `equations.meanings`; the variables of the cases need no mention.
+        uses: the numbers of displayed definitions that it uses, "D2.2".
+        truth: the side, from 0, that the witnesses' truths are the value of; the last that is no number unless given.
+        scope: for what it was checked, where that is less than the words say: "two levels, Gaussian".
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Claim:
         define: Mapping[str, Any] | None = None,
         uses: Iterable[str] = (),
         truth: int | None = None,
+        scope: str = "",
     ):
         if not re.fullmatch(r"[a-z]?\d+\.\d+[a-z]?", id):
             raise ValueError(f"claim id {id!r}: expected the tag of a displayed equation such as '2.4' or 'a1.3'")
@@ -82,7 +85,7 @@ class Claim:
         if isinstance(covers, str):
             raise ValueError(f"covers={covers!r}: expected several numbers, such as ({covers!r},)")
         self.id, self.statement, self.source = id, statement, source
-        self.covers, self.truth = tuple(covers), truth
+        self.covers, self.truth, self.scope = tuple(covers), truth, scope
         self.used = {number: on_page(number) for number in uses}
         self.equation: Equation | None = None
         if formula is None:

@@ -4,14 +4,31 @@ import html
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
+from .tokens import RELATIONS as RELATION_SIGNS
+from .tokens import SEPARATORS, tokens
 from .witnesses import NOT_ASKED, RELATIONS, Cell, Formula, Witness
 
 if TYPE_CHECKING:
     from .claims import Claim
 
 MIME = "application/vnd.vaelib.claim+json"
+_OPEN = {
+    "^",
+    "_",
+    "\\frac",
+    "\\tfrac",
+    "\\dfrac",
+    "\\sqrt",
+    "\\mathcal",
+    "\\mathrm",
+    "\\mathbb",
+    "\\hat",
+    "\\bar",
+    "\\tilde",
+}
 _LEFT = 'style="text-align:left; vertical-align:top"'
 
 
@@ -67,6 +84,7 @@ class Report:
         return {
             "id": claim.id,
             "statement": claim.statement,
+            "scope": claim.scope,
             "source": claim.source,
             "relation": claim.relation,
             "covers": list(dict.fromkeys([*claim.covers, *numbers])),
@@ -79,38 +97,87 @@ class Report:
         }
 
     def __repr__(self) -> str:
-        lines = [self._title()]
+        lines = [f"{self._verdict()}: {self._counts()}", f"  {self._title()}"]
         for column, name in enumerate(["formula", *(f"twin {name}" for name in self.claim.twins)]):
             lines.append(f"  {name}")
             lines += [f"    {w.kind}: {w.name}: {cells[column].text}" for w, cells in self.rows]
         lines += [f"  {w.name}: {w.rule}" for w, _ in self.rows]
         return "\n".join([*lines, *(f"  ! {line}" for line in self.shortfalls)])
 
+    def _verdict(self) -> str:
+        return f"{self.claim.id} {'stands' if self.passed else 'DOES NOT STAND'}"
+
+    def _counts(self) -> str:
+        """How many witnesses agree and how many twins all who were asked refute, in words."""
+        twins = self.record()["twins"]
+        agree, refuted = sum(cells[0].ok for _, cells in self.rows), sum(twin["refuted"] for twin in twins)
+        witnesses = f"{agree} witness agrees" if agree == 1 else f"{agree} witnesses agree"
+        wrong = "1 wrong twin" if refuted == 1 else f"{refuted} wrong twins"
+        lacking = f"; {len(self.rows) - agree} do not" * (agree < len(self.rows))
+        lacking += f"; {len(twins) - refuted} not refuted" * (refuted < len(twins))
+        return f"{witnesses}, {wrong} refuted{lacking}"
+
     def _title(self) -> str:
-        verdict = "stands" if self.passed else "DOES NOT STAND"
-        return f"Claim {self.claim.id} {verdict}: {self.claim.statement} ({self.claim.source})"
+        scope = f"; checked for {self.claim.scope}" if self.claim.scope else ""
+        return f"{self.claim.statement} ({self.claim.source}{scope})"
 
     def _repr_html_(self) -> str:
-        def cell(tag: str, text: str, note: str = "", scope: str = "") -> str:
+        """One line that opens into the table; twins are mathematics, with what differs from the page in red."""
+
+        def cell(tag: str, text: str, note: str = "", scope: str = "", formula: str = "") -> str:
             small = f"<br><small>{html.escape(note)}</small>" if note else ""
-            return f"<{tag}{scope} {_LEFT}>{html.escape(text)}{small}</{tag}>"
+            shown = f"<br>${html.escape(formula)}$" if formula else ""
+            return f"<{tag}{scope} {_LEFT}>{html.escape(text)}{small}{shown}</{tag}>"
 
         column, row = ' scope="col"', ' scope="row"'
+        page = "" if self.claim.equation is None else _untagged(self.claim.equation.text)
         heads = [cell("th", "witness", scope=column)]
-        heads.append(cell("th", "formula", f"{RELATIONS[self.claim.relation]} the truth", column))
-        heads += [cell("th", f"twin {name}", twin.seen, column) for name, twin in self.claim.twins.items()]
+        heads.append(cell("th", "formula", f"{RELATIONS[self.claim.relation]} the truth", column, page))
+        for name, twin in self.claim.twins.items():
+            heads.append(cell("th", f"twin {name}", twin.seen, column, marked(twin.text, page) if twin.text else ""))
         body = [
             f"<tr>{cell('th', f'{w.kind}: {w.name}', w.rule, row)}{''.join(cell('td', c.text) for c in cells)}</tr>"
             for w, cells in self.rows
         ]
         alarms = "".join(f"<p><strong>{html.escape(line)}</strong></p>" for line in self.shortfalls)
         return (
-            f"<table><caption {_LEFT}><strong>{html.escape(self._title())}</strong></caption>"
-            f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(body)}</tbody></table>{alarms}"
+            f"<details{'' if self.passed else ' open'}><summary><strong>{self._verdict()}</strong>: {self._counts()}"
+            f"</summary><table><caption {_LEFT}>{html.escape(self._title())}</caption>"
+            f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(body)}</tbody></table></details>{alarms}"
         )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return {"text/plain": repr(self), "text/html": self._repr_html_(), MIME: self.record()}
+
+
+def marked(wrong: str, right: str) -> str:
+    """The wrong formula with what the right one does not have in red, as far as braces allow it to be set apart."""
+    ours = tokens(wrong)
+    sides: list[list[str]] = [[]]
+    for token in tokens(right):
+        sides += [[]] if token.text in RELATION_SIGNS or token.text in SEPARATORS else []
+        sides[-1].append(token.text)
+    compared = [SequenceMatcher(None, side, [t.text for t in ours], autojunk=False) for side in sides]
+    found = max(compared, key=SequenceMatcher.ratio)
+    pieces, end = [], 0
+    for operation, _, _, first, last in found.get_opcodes():
+        if operation == "equal" or first == last:
+            continue
+        span = slice(ours[first].at, ours[last - 1].end)
+        texts = [t.text for t in ours[first:last]]
+        closed = all(texts[:n].count("{") >= texts[:n].count("}") for n in range(len(texts)))
+        apart = (
+            closed and texts.count("{") == texts.count("}") and texts[-1] not in _OPEN and texts[0] not in ("^", "_")
+        )
+        before = ours[first - 1].text if first else ""
+        if apart and before not in _OPEN:
+            pieces += [wrong[end : span.start], f"{{\\color{{red}}{{{wrong[span]}}}}}"]
+            end = span.stop
+    return "".join([*pieces, wrong[end:]])
+
+
+def _untagged(text: str) -> str:
+    return " ".join(re.sub(r"\\tag\{[^}]*\}", "", text).split())
 
 
 def _numbers(twin: str) -> list[str]:

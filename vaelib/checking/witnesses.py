@@ -61,11 +61,12 @@ class Witness:
     def rule(self) -> str:
         """When this witness accepts a formula and when it rejects a twin, in words."""
         if self.kind == "symbolic":
-            return f"difference must simplify; a twin's must exceed {self.margin:g} at a rational point"
+            return f"the difference has to simplify; a twin has to be off by more than {self.margin:g} somewhere"
         if self.kind == "Monte Carlo":
             alarm = math.erfc(self.tol / math.sqrt(2))
-            return f"within {self.tol:g} standard errors (false alarms {alarm:.1g}); a twin must exceed {self.margin:g}"
-        return f"error at most {self.tol:g}; a twin's must exceed {self.margin:g}"
+            said = f"within {self.tol:g} standard errors (false alarms {alarm:.1g})"
+            return f"{said}; a twin has to be off by more than {self.margin:g}"
+        return f"off by at most {self.tol:g} of max(1, |truth|); a twin has to be off by more than {self.margin:g}"
 
     def judge(self, formula: Formula, relation: str, *, twin: bool) -> Cell:
         """The verdict on one formula: for the claimed one every case must agree, for a twin one must be far off."""
@@ -104,9 +105,9 @@ class Witness:
             return Cell(False, "\u2717 NOT REJECTED", f"off by {gap:.3g} at most, and must exceed {self.margin:g}")
         # A z-score or a count hangs on every random draw: of a simulation only the line that was crossed is printed.
         if self.kind == "Monte Carlo":
-            return Cell(True, f"\u2713 rejected, off by more than {self.margin:g} standard errors")
+            return Cell(True, f"\u2713 refuted, off by more than {self.margin:g} standard errors")
         where = "" if self.kind == "symbolic" else f" in {missed} of {len(self.cases)} cases"
-        return Cell(True, f"\u2713 rejected{where}, off by up to {digits(gap)}")
+        return Cell(True, f"\u2713 refuted{where}, off by up to {digits(gap)}")
 
 
 def violation(low: np.ndarray, high: np.ndarray, relation: str) -> tuple[float, float]:
