@@ -7,13 +7,14 @@ else
 PYTHON ?= python3
 endif
 
-.PHONY: help setup course check test ledger mutate lab bench notebooks clean
+.PHONY: help setup course check test ledger page mutate lab bench notebooks clean
 
 help:
 	@echo "make course      execute the notebooks into build/course, training their models (only=\"03 04\": some of them)"
 	@echo "make check       static checks, docstring examples and the fast unit tests, in a minute"
 	@echo "make test        everything: also the slow unit tests, the ledger, and nbval over every notebook"
 	@echo "make ledger      collect every claim of the notebooks, with its witnesses and twins, into build/ledger.md"
+	@echo "make page        change every displayed equation, sign by sign, and name the changes that no claim notices (only=\"03\")"
 	@echo "make mutate      change the library in small ways and name the changes that no test notices (modules=\"bounds\")"
 	@echo "make lab         open the notebooks in JupyterLab"
 	@echo "make bench       measure the speed of training on this machine"
@@ -24,7 +25,7 @@ help:
 setup check test ledger lab bench:
 	@$(PYTHON) tools/run.py $@
 
-course notebooks:
+course notebooks page:
 	@$(PYTHON) tools/run.py $@ $(only)
 
 mutate:

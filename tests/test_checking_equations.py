@@ -252,3 +252,24 @@ def test_a_verdict_that_stands_is_folded():
 )
 def test_what_is_wrong_is_marked_where_braces_allow_it(wrong, shown):
     assert marked(wrong, "a + 1") == shown
+
+
+def test_claims_record_what_they_notice_and_the_score_is_a_page(tmp_path, monkeypatch, capsys):
+    record = tmp_path / "changes.jsonl"
+    monkeypatch.setenv("VAELIB_PAGE", str(record))
+    claim = gaussians()
+    claim.check(strict=False)
+    assert page.main([str(record), "--notebooks", str(tmp_path)]) == 0
+    text = (tmp_path / "changes.md").read_text()
+    assert (
+        f"2 of {len(SHOWN)} numbered equations are read from the page, 1 of 10 of those that claim something." in text
+    )
+    assert "(1.2), (1.3)" in text
+    tried = len(list(page.changes(GAUSSIANS))) + len(list(page.changes(TANGENT)))
+    # Of the definition: t > 0 with g in place of t has no value, and is not asked.
+    assert f"Changes that are noticed: {tried - 1} of {tried} (" in text
+    assert text.count("| D1.1 | at ") == 1
+    capsys.readouterr()
+    show(tmp_path, {number: text for number, text in SHOWN.items() if number != "1.1"})
+    assert page.main([str(record), "--notebooks", str(tmp_path)]) == 1
+    assert "(1.1) was recorded, but no notebook displays it" in capsys.readouterr().err

@@ -6,6 +6,7 @@
     python tools/run.py test                everything: also the slow unit tests, the ledger, and nbval
     python tools/run.py mutate [bounds ...] what the tests do not notice: build/mutation.md
     python tools/run.py ledger              collect every claim of the notebooks into build/ledger.md
+    python tools/run.py page [01 03 ...]    change the displayed equations: build/page/changes.md says what is noticed
     python tools/run.py bench               measure the speed of training; results in benchmarks/results
     python tools/run.py lab                 open the notebooks in JupyterLab
     python tools/run.py notebooks [01 ...]  execute the notebooks in place and store their outputs
@@ -37,6 +38,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 (this script is where a reader wit
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 COURSE = ROOT / "build" / "course"
+PAGE = ROOT / "build" / "page"
 
 VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -66,11 +68,14 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("command", choices=["setup", *COMMANDS])
     parser.add_argument(
-        "only", nargs="*", metavar="NAME", help="course, notebooks: the first letters of a name; mutate: of a module"
+        "only",
+        nargs="*",
+        metavar="NAME",
+        help="course, notebooks, page: the first letters of a name; mutate: of a module",
     )
     parser.add_argument("--here", action="store_true", help="use this Python as it is, not .venv")
     options = parser.parse_intermixed_args(arguments)
-    if options.only and options.command not in ("course", "notebooks", "mutate"):
+    if options.only and options.command not in ("course", "notebooks", "page", "mutate"):
         parser.error(f"{options.command} takes no names")
     if not options.here:
         set_up()
@@ -176,6 +181,9 @@ def execute_all(sources: list[Path], folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     print(f"Executing {len(sources)} notebooks, {WORKERS} at a time, into {folder}", flush=True)
     width = max((len(source.stem) for source in sources), default=0)
+    if folder != NOTEBOOKS:  # where claims look for the equations that they are about
+        for source in NOTEBOOKS.glob("*.ipynb"):
+            shutil.copyfile(source, folder / source.name)
     failed, start = [], time.perf_counter()
     with concurrent.futures.ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn")) as pool:
         running = {pool.submit(execute, source, folder / source.name): source for source in sources}
@@ -318,6 +326,15 @@ def ledger(_only: list[str]) -> int:
     return call(sys.executable, "-m", "vaelib.checking.ledger")
 
 
+def page(only: list[str]) -> int:
+    """Changes every displayed equation, token by token: build/page/changes.md says which changes are noticed."""
+    shutil.rmtree(PAGE, ignore_errors=True)
+    PAGE.mkdir(parents=True)
+    os.environ["VAELIB_PAGE"] = str(PAGE / "changes.jsonl")
+    failed = execute_all(choose(only), PAGE)
+    return call(sys.executable, "-m", "vaelib.checking.page", PAGE / "changes.jsonl") or failed
+
+
 def lab(_only: list[str]) -> int:
     """Opens JupyterLab."""
     return call(sys.executable, "-m", "jupyterlab", OMP_NUM_THREADS="1")
@@ -339,6 +356,7 @@ COMMANDS = {
     "check": check,
     "test": test,
     "ledger": ledger,
+    "page": page,
     "mutate": mutate,
     "lab": lab,
     "bench": bench,

@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 
-from . import page
 from .equations import Equation, on_page
 from .reports import Report, Twin, shortfalls
 from .witnesses import (
@@ -363,8 +362,10 @@ class Claim:
 
         report = self.report()
         display(report)
-        if page.RECORD in os.environ:
-            page.record(self, Path(os.environ[page.RECORD]))
+        if "VAELIB_PAGE" in os.environ:  # see `page`
+            from . import page
+
+            page.record(self, Path(os.environ["VAELIB_PAGE"]))
         failures = report.problems + (report.shortfalls if strict else [])
         if failures:
             raise AssertionError(f"claim {self.id} ({self.statement}) does not stand:\n" + "\n".join(failures))

@@ -13,7 +13,7 @@ import functools
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,22 @@ def on_page(number: str, folder: Path | None = None) -> str:
         LookupError: Where no notebook there shows it, or it is shown twice.
     """
     folder = Path.cwd() if folder is None else folder
-    paths = sorted(folder.glob("*.ipynb"))
-    found = [(path, text) for path in paths for tag, text in _displayed(path, path.stat().st_mtime_ns) if tag == number]
+    found = [(path, text) for path, tag, text in _all_displayed(folder) if tag == number]
     if len(found) != 1:
         where = f"in {', '.join(path.name for path, _ in found)}" if found else f"in no notebook of {folder}"
         raise LookupError(f"equation ({number}) is displayed {where}: expected one place")
     return found[0][1]
+
+
+def numbered(folder: Path) -> dict[str, str]:
+    """All displayed equations with a number in the notebooks of a folder, in reading order."""
+    return {tag: text for _, tag, text in _all_displayed(folder)}
+
+
+def _all_displayed(folder: Path) -> Iterator[tuple[Path, str, str]]:
+    for path in sorted(folder.glob("*.ipynb")):
+        for tag, text in _displayed(path, path.stat().st_mtime_ns):
+            yield path, tag, text
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,18 +1,22 @@
 r"""Changes equations on the page, one token at a time, and counts the changes that a claim's witnesses notice.
 
-    python -m vaelib.checking.page            executes the notebooks, tries every change; build/page.md and page.json
+    VAELIB_PAGE=page.jsonl jupyter execute ...           every claim that is checked adds to this file what it notices
+    python -m vaelib.checking.page page.jsonl            the score, as page.md beside it (`make page` does both)
 
 A change is what a slip of the pen would do: another sign, digit, exponent, index, name or function, a bound moved, a
 relation turned round, a fraction upside down, the arguments of a divergence exchanged.
 """
 
+import argparse
 import json
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .equations import numbered
 from .tokens import Token, tokens
 
 if TYPE_CHECKING:
@@ -31,6 +35,7 @@ def changes(text: str) -> Iterator[tuple[str, str]]:
     found = [t for t in tokens(text) if not _in_words(text, t.at)]
     names = [t for t in found if _is_name(found, t)]
     for number, token in enumerate(found):
+        at = f"at {token.at}, "
         new = SWAPS.get(token.text)
         if token.text[0].isdigit():
             new = token.text[:-1] + str((int(token.text[-1]) + 1) % 10)
@@ -41,16 +46,19 @@ def changes(text: str) -> Iterator[tuple[str, str]]:
         if new is not None:
             place = " ".join(text[max(0, token.at - 12) : token.end + 12].split())
             gap = " " if new[:1] == "\\" and text[token.end : token.end + 1].isalpha() else ""
-            yield f"{token.text} to {new or 'nothing'} in {place!r}", text[: token.at] + new + gap + text[token.end :]
+            yield (
+                f"{at}{token.text} to {new or 'nothing'} in {place!r}",
+                text[: token.at] + new + gap + text[token.end :],
+            )
         if token.text in ("\\frac", "\\tfrac", "\\dfrac"):
             above, above_end, after = _argument(text, token.end)
             below, below_end, after = _argument(text, after)
             turned = f"{{{text[below:below_end]}}}{{{text[above:above_end]}}}"
-            yield f"turned {text[token.at : after]!r}", text[: token.end] + turned + text[after:]
+            yield f"{at}turned {text[token.at : after]!r}", text[: token.end] + turned + text[after:]
         if token.text == "\\|" and (ends := _arguments_around(text, found, number)):
             low, high = ends
             swapped = f"{text[token.end : high]} \\| {text[low : token.at]}"
-            yield f"exchanged in {text[low:high]!r}", text[:low] + swapped + text[high:]
+            yield f"{at}exchanged in {text[low:high]!r}", text[:low] + swapped + text[high:]
 
 
 def record(claim: "Claim", path: Path) -> None:
@@ -68,16 +76,14 @@ def record(claim: "Claim", path: Path) -> None:
 
 def score(lines: list[dict[str, Any]], equations: dict[str, str]) -> dict[str, dict[str, bool]]:
     """For every numbered equation each change, and whether a claim noticed it."""
-    noticed: dict[str, dict[str, bool]] = {
-        n: {what: False for what, _ in changes(text)} for n, text in equations.items()
-    }
+    noticed = {number: {what: False for what, _ in changes(text)} for number, text in equations.items()}
     for line in lines:
         for what, seen in line["changes"].items():
-            noticed[line["id"]][what] = noticed[line["id"]].get(what, False) or seen
+            noticed[line["id"]][what] |= seen
     return noticed
 
 
-def markdown(noticed: dict[str, dict[str, bool]], read: set[str], reasons: dict[str, str]) -> str:
+def markdown(noticed: dict[str, dict[str, bool]], read: set[str]) -> str:
     """The score as a page: in all, by notebook's chapter, and every change that nobody notices."""
 
     def share(numbers: list[str]) -> str:
@@ -97,7 +103,7 @@ def markdown(noticed: dict[str, dict[str, bool]], read: set[str], reasons: dict[
         for what, seen in noticed[n].items()
         if not seen
     ]
-    unread = [f"- ({n}): {reasons.get(n, 'not read yet')}" for n in numbers if n not in read]
+    unread = ", ".join(f"({n})" for n in numbers if n not in read) or "None."
     return "\n".join(
         [
             "# Changes on the page",
@@ -113,7 +119,7 @@ def markdown(noticed: dict[str, dict[str, bool]], read: set[str], reasons: dict[
             "",
             "## Not read from the page",
             "",
-            *unread,
+            unread,
             "",
             "## Changes that nobody notices",
             "",
@@ -123,6 +129,25 @@ def markdown(noticed: dict[str, dict[str, bool]], read: set[str], reasons: dict[
             "",
         ]
     )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Writes the score of a record beside it; 1 where an equation of the record is on no page, else 0."""
+    parser = argparse.ArgumentParser(description="How many changes of the displayed equations are noticed.")
+    parser.add_argument("record", type=Path, help=f"the file that {RECORD} named while the notebooks were executed")
+    parser.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="folder of notebooks")
+    options = parser.parse_args(arguments)
+    lines = [json.loads(line) for line in options.record.read_text(encoding="utf-8").splitlines()]
+    equations = numbered(options.notebooks)
+    strange = sorted({line["id"] for line in lines} - set(equations))
+    lines = [line for line in lines if line["id"] in equations]
+    noticed = score(lines, equations)
+    target = options.record.with_suffix(".md")
+    target.write_text(markdown(noticed, {line["id"] for line in lines if line["read"]}), encoding="utf-8")
+    for number in strange:
+        print(f"page: ({number}) was recorded, but no notebook displays it: record anew", file=sys.stderr)
+    print(f"page: {target.read_text(encoding='utf-8').splitlines()[3]} See {target}.")
+    return 1 if strange else 0
 
 
 def _is_name(found: list[Token], token: Token) -> bool:
@@ -182,3 +207,7 @@ def _arguments_around(text: str, found: list[Token], number: int) -> tuple[int, 
             return low, found[place].at
         place += 1
     return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
