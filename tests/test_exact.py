@@ -348,6 +348,15 @@ def test_grid_agrees_with_scipy_for_a_two_level_model_of_scalars():
     assert grid(model, x).log_px().item() == pytest.approx(math.log(want), abs=1e-5)
 
 
+def test_a_grid_leaves_out_what_only_training_does():
+    net = torch.nn.Sequential(torch.nn.Linear(1, 3), torch.nn.BatchNorm1d(3), torch.nn.Dropout(0.5))
+    model = vl.VAE(vl.Gaussian(2, 1, (3,)), vl.Bernoulli(1, 2, net=torch.nn.Sequential(net, torch.nn.Linear(3, 2))))
+    x = torch.tensor([[1.0, 0.0]])
+    want = grid(model.eval(), x).log_px()
+    assert torch.equal(grid(model.train(), x).log_px(), want)
+    assert model.training
+
+
 def test_a_grid_is_for_few_latents():
     with pytest.raises(ValueError, match=r"the levels have \[2, 1\] latents"):
         grid(vl.MHVAE.mlp(2, latents=(2, 1), hidden=((3,), (3,))), torch.zeros(1, 2))
