@@ -259,6 +259,9 @@ def test_the_chain_of_a_model_is_read_off_its_weights():
     for decoder in (vl.Gaussian(2, 3, hidden=(4,), scale=1.0), vl.Gaussian(2, 3, hidden=()), vl.Bernoulli(2, 3, ())):
         with pytest.raises(ValueError, match="decoder 1 is not linear"):
             LinearGaussianChain.of(vl.VAE(vl.Gaussian(3, 2), decoder))
+    linear = vl.Gaussian(2, 3, hidden=(), scale=1.0)
+    with pytest.raises(ValueError, match="the prior is MixturePrior: expected StandardNormal"):
+        LinearGaussianChain.of(vl.VAE(vl.Gaussian(3, 2), linear, vl.MixturePrior(2, 4)))
 
 
 # --- Tables -----------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from .arguments import integers, is_number
 from .conditionals import Conditional, Gaussian
 from .hierarchy import Hierarchy
 from .models import MHVAE
+from .priors import StandardNormal
 from .trials import in_evaluation
 
 _STEP = 1 / 4  # of the trapezoid rule in `Table.iwae`, whose error is of the order exp(-pi^2 / step)
@@ -117,11 +118,13 @@ class LinearGaussianChain:
 
     @classmethod
     def of(cls, model: MHVAE) -> "LinearGaussianChain":
-        """The chain, in float64, that a model with N(0, I) prior and linear decoders of fixed or shared scale is.
+        """A model with prior N(0, I) and linear decoders, their scales fixed or shared, as a chain in float64.
 
         Raises:
-            ValueError: Where a decoder is no `Gaussian` of this kind.
+            ValueError: Where the prior is no `StandardNormal`, or a decoder no `Gaussian` with hidden=() and a scale.
         """
+        if not isinstance(model.prior, StandardNormal):
+            raise ValueError(f"the prior is {type(model.prior).__name__}: expected StandardNormal, N(0, I)")
         decoders = []
         for level, decoder in enumerate(model.decoders, start=1):
             if not isinstance(decoder, Gaussian) or decoder.net or decoder.hidden or decoder.scale is None:
