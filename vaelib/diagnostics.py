@@ -175,11 +175,9 @@ def traverse(
 ) -> Tensor:
     """Images (V, *event): the means of p(x | z) as one dimension of z_level takes each of the V values.
 
-    The levels below are drawn anew for every value.
+    `latents` are one example's, as `Hierarchy.decode` takes them: (L_level,), or the list of the levels from there on.
+    The dimension is `unit`, from 0 on; the levels below are drawn anew for every value.
 
-    Args:
-        latents: as `Hierarchy.decode` takes them for this level, for one example: (L_level,), or the list of levels.
-        unit: the dimension, from 0 on.
     Raises:
         ValueError: Where there is no such unit, level or value, or the latents do not fit.
     """

@@ -77,8 +77,7 @@ def nll(model: Hierarchy, x: Any, samples: int = 5000, seed: int = 0, key: str |
 
     Args:
         x: (N, *event), or a data set; already binarised where the likelihood is Bernoulli.
-        samples: K.
-        seed: of the importance samples.
+        samples: K, drawn with the `seed`.
         key: which entry of a data set's dicts is x.
     Raises:
         ValueError: Where x does not suit the model or `samples` is no positive integer.

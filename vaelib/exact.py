@@ -36,12 +36,8 @@ _STEP = 1 / 4  # of the trapezoid rule in `Table.iwae`, whose error is of the or
 class LinearGaussian(Conditional):
     """N(y; A c + b, S): `forward(c)` takes c (..., inputs) and returns a MultivariateNormal over y (..., size).
 
-    Args:
-        weight: A, (size, inputs).
-        bias: b, (size,).
-        covariance: S, (size, size), positive definite.
-    Raises:
-        ValueError: Where the shapes are others.
+    A, the weight, is (size, inputs), b, the bias, (size,), and S (size, size), positive definite; ValueError for other
+    shapes.
     """
 
     support = constraints.real
@@ -81,11 +77,8 @@ class GaussianPrior(nn.Module):
 class LinearGaussianChain:
     """A linear-Gaussian MHVAE with all its exact answers: its joint distribution is one multivariate normal.
 
-    z_T ~ N(m, S_T),  z_{t-1} | z_t ~ N(A_t z_t + b_t, S_{t-1}),  z_0 = x.
+    z_T ~ N(m, S_T), the prior, and z_{t-1} | z_t ~ N(A_t z_t + b_t, S_{t-1}), the decoders, one at least; z_0 = x.
 
-    Args:
-        decoders: p(x | z_1), p(z_1 | z_2), ..., T of them, one at least, else ValueError.
-        prior: p(z_T).
     Source: Bishop 2006, Pattern Recognition and Machine Learning, eq. 2.113-2.117.
     """
 

@@ -47,17 +47,12 @@ class Sandwich(NamedTuple):
 
 
 def ais(model: Hierarchy, x: Any, chains: int = 16, steps: int = 500, leapfrog: int = 10, seed: int = 0) -> Tensor:
-    """log p(x) from below, (B,), in nats: in expectation a lower bound, tighter with more `steps` and `chains`.
+    """log p(x) from below, (B,), in nats, for x (B, *event) or a data set: in expectation a lower bound.
 
-    Hamiltonian Monte Carlo, its step sizes found in a run of their own, so that the measured run is exact. Needs a
-    density of z and x that is differentiable in z.
+    `chains` per example go from the prior to the posterior in `steps`; more of either make the bound tighter. Each step
+    is a transition of Hamiltonian Monte Carlo of `leapfrog` moves. Their sizes are found in a run of its
+    own, so that the measured one is exact. Needs a density of z and x that is differentiable in z.
 
-    Args:
-        x: (B, *event), or a data set.
-        chains: per example.
-        steps: from the prior to the posterior.
-        leapfrog: steps per transition.
-        seed: of the chains.
     Raises:
         ValueError: Where x does not suit the model, or a number is below 1.
     """
