@@ -518,6 +518,7 @@ REFUSED = [
     pytest.param(lambda: diagnostics.surgery(vae(), x(), samples=2.5), id="surgery: half a sample"),
     pytest.param(lambda: diagnostics.traverse(vae(), torch.zeros(3), 0, []), id="traverse: no values"),
     pytest.param(lambda: diagnostics.traverse(vae(), torch.zeros(3), 1.5, [0.0]), id="traverse: half a unit"),
+    pytest.param(lambda: diagnostics.traverse(vae(), [], 0, [0.0]), id="traverse: no latents"),
     pytest.param(lambda: diagnostics.traverse(vae(), torch.zeros(2, 3), 0, [0.0, 1.0]), id="traverse: two latents"),
     pytest.param(lambda: diagnostics.lerp(torch.zeros(3), torch.ones(4), 3), id="lerp: two sizes"),
     pytest.param(lambda: diagnostics.lerp(torch.zeros(3), torch.ones(3), 2.5), id="lerp: 2.5 steps"),

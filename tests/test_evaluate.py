@@ -122,6 +122,32 @@ def test_a_likelihood_with_many_numbers_per_pixel_is_scored_in_smaller_chunks(mo
     assert seen == [(3, 2), (3, 2), (3, 1)]
 
 
+@pytest.mark.parametrize(("components", "budget"), [(100, 100 * 2 * 6), (1, 4 * 6)])
+def test_a_mixture_for_a_prior_is_scored_in_chunks_of_the_larger_of_its_numbers_and_the_decoders(
+    components, budget, monkeypatch
+):
+    """Two latents under each component, four entries of an example: six pairs of sample and example fit the budget."""
+    monkeypatch.setattr(evaluate, "_BUDGET", budget)
+    model, seen = vl.VAE(vl.Gaussian(4, 2, (3,)), vl.Bernoulli(2, 4, (3,)), vl.MixturePrior(2, components)), []
+    monkeypatch.setattr(evaluate, "iwae", lambda terms: seen.append(terms.log_px.shape) or vl.iwae(terms))
+    vl.nll(model, torch.zeros(5, 4), samples=3)
+    assert seen == [(3, 2), (3, 2), (3, 1)]
+
+
+def test_nll_leaves_the_statistics_of_a_prior_that_has_some_as_they_were():
+    """A VampPrior asks the encoder, which in training mode would count its pseudo-inputs as a batch, and drop some."""
+    net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3), torch.nn.Dropout(0.5))
+    encoder = vl.Gaussian(4, 2, net=torch.nn.Sequential(net, torch.nn.Linear(3, 4)))
+    model = vl.VAE(encoder, vl.Bernoulli(2, 4, (3,)), vl.VampPrior(encoder, components=6)).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    torch.manual_seed(5)
+    want = torch.rand(3)
+    torch.manual_seed(5)
+    vl.nll(model, torch.zeros(5, 4), samples=3)
+    assert torch.equal(torch.rand(3), want)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 class Examples(torch.utils.data.Dataset):
     def __init__(self, x):
         self.x = x

@@ -259,6 +259,9 @@ def test_the_chain_of_a_model_is_read_off_its_weights():
     for decoder in (vl.Gaussian(2, 3, hidden=(4,), scale=1.0), vl.Gaussian(2, 3, hidden=()), vl.Bernoulli(2, 3, ())):
         with pytest.raises(ValueError, match="decoder 1 is not linear"):
             LinearGaussianChain.of(vl.VAE(vl.Gaussian(3, 2), decoder))
+    linear = vl.Gaussian(2, 3, hidden=(), scale=1.0)
+    with pytest.raises(ValueError, match="the prior is MixturePrior: expected StandardNormal"):
+        LinearGaussianChain.of(vl.VAE(vl.Gaussian(3, 2), linear, vl.MixturePrior(2, 4)))
 
 
 # --- Tables -----------------------------------------------------------------------------------------------------------
@@ -346,6 +349,15 @@ def test_grid_agrees_with_scipy_for_a_two_level_model_of_scalars():
         want, error = integrate.dblquad(joint, -7, 7, -7, 7, epsabs=1e-6)
     assert error < 1e-5 * want  # of the value, and so the error of its logarithm
     assert grid(model, x).log_px().item() == pytest.approx(math.log(want), abs=1e-5)
+
+
+def test_a_grid_leaves_out_what_only_training_does():
+    net = torch.nn.Sequential(torch.nn.Linear(1, 3), torch.nn.BatchNorm1d(3), torch.nn.Dropout(0.5))
+    model = vl.VAE(vl.Gaussian(2, 1, (3,)), vl.Bernoulli(1, 2, net=torch.nn.Sequential(net, torch.nn.Linear(3, 2))))
+    x = torch.tensor([[1.0, 0.0]])
+    want = grid(model.eval(), x).log_px()
+    assert torch.equal(grid(model.train(), x).log_px(), want)
+    assert model.training
 
 
 def test_a_grid_is_for_few_latents():

@@ -2,9 +2,7 @@
 
 One quantity carries everything, the log-weight of a sample z = (z_1 ... z_T) ~ q(z | x)::
 
-    log w = log p(x | z_1) + sum_t [ log p(z_t | z_{t+1}) - log q(z_t | z_{t-1}) ]
-
-with z_0 = x and p(z_T | z_{T+1}) = p(z_T) at the top.
+    log w = log p(x | z_1) + sum_t [ log p(z_t | z_{t+1}) - log q(z_t | z_{t-1}) ],  z_0 = x, p(z_T | z_{T+1}) = p(z_T)
 
 Its mean under q is the ELBO; the log of the mean of K weights is the IWAE bound.
 
@@ -26,13 +24,15 @@ from torch import Tensor
 
 from .arguments import is_number
 
+_Latents = tuple[Tensor, ...]
+
 
 class _Densities(NamedTuple):
     log_px: Tensor
     log_pz: Tensor
     log_qz: Tensor
     kl: Tensor | None = None
-    latents: tuple[Tensor, ...] | None = None
+    latents: _Latents | None = None
 
 
 class Terms(_Densities):
@@ -44,7 +44,6 @@ class Terms(_Densities):
         log_qz: (T, K, B), log q(z_t | z_{t-1}), with z_0 = x.
         kl: (T, K, B) or None: each level's rate with closed forms in place of samples where the model has them.
         latents: z_1 ... z_T, each (K, B, L_t), or None: kept by `model(x, path=True)` alone.
-
     Raises:
         ValueError: Where the shapes are others: a number that two axes make by accident would pass for a bound.
     """
@@ -52,24 +51,17 @@ class Terms(_Densities):
     __slots__ = ()
 
     def __new__(
-        cls,
-        log_px: Tensor,
-        log_pz: Tensor,
-        log_qz: Tensor,
-        kl: Tensor | None = None,
-        latents: tuple[Tensor, ...] | None = None,
+        cls, log_px: Tensor, log_pz: Tensor, log_qz: Tensor, kl: Tensor | None = None, latents: _Latents | None = None
     ) -> "Terms":
-        k_b, rows = log_px.shape, log_pz.shape
-        same = all(levels is None or levels.shape == rows for levels in (log_qz, kl))
-        if len(k_b) != 2 or rows[1:] != k_b or not same:
-            named = {"log_px": log_px, "log_pz": log_pz, "log_qz": log_qz, "kl": kl}
-            got = ", ".join(f"{name} {tuple(value.shape)}" for name, value in named.items() if value is not None)
+        named = {"log_px": log_px, "log_pz": log_pz, "log_qz": log_qz, "kl": kl}
+        shapes = {name: tuple(value.shape) for name, value in named.items() if value is not None}
+        k_b, *levels = shapes.values()
+        if len(k_b) != 2 or levels[0][1:] != k_b or len(set(levels)) > 1:
+            got = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
             raise ValueError(f"these terms are {got}: expected log_px (K, B) and the others (T, K, B)")
         for z in latents or ():
             if z.ndim != 3 or z.shape[:2] != k_b:
-                raise ValueError(
-                    f"a latent of these terms is {tuple(z.shape)}, log_px {tuple(k_b)}: expected (K, B, L_t) and (K, B)"
-                )
+                raise ValueError(f"a latent is {tuple(z.shape)}, log_px {k_b}: expected (K, B, L_t) and (K, B)")
         return super().__new__(cls, log_px, log_pz, log_qz, kl, latents)
 
     @classmethod
@@ -79,25 +71,18 @@ class Terms(_Densities):
     @property
     def log_weights(self) -> Tensor:
         """log w: (K, B). Source: Burda et al. 2016 (arXiv 1509.00519), eq. 5."""
-        return self.log_px + (self.log_pz - self.log_qz).sum(0)
+        return _tempered(self, 1)
 
     @property
     def rates(self) -> Tensor:
-        """The rate of each level, (T, K, B), in nats: `kl` where given, else the sampled log q - log p.
-
-        A sampled rate may be negative; its mean under q need not be non-negative either at a middle level of a chain
-        (only the sum over the levels is a KL divergence).
-        """
+        """Each level's rate, (T, K, B): `kl` where given, else the sampled log q - log p, which may be negative."""
         return self.log_qz - self.log_pz if self.kl is None else self.kl
 
 
 def elbo(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
-    """ELBO = E_q[ log p(x | z_1) ] - beta * sum_t rate_t, averaged over the K samples: (B,).
+    """log p(x | z_1) - beta * sum_t rate_t, averaged over the K samples: (B,); with beta = 1 the ELBO, a lower bound.
 
-    With beta = 1 its expectation is a lower bound on log p(x).
-
-    Source:
-        Kingma & Welling 2014 (arXiv 1312.6114), eq. 3; beta: Higgins et al. 2017, eq. 4.
+    Source: Kingma & Welling 2014 (arXiv 1312.6114), eq. 3; beta: Higgins et al. 2017, eq. 4.
     """
     return (terms.log_px - beta * terms.rates.sum(0)).mean(0)
 
@@ -105,16 +90,13 @@ def elbo(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
 def free_bits(terms: Terms, beta: float | Tensor = 1.0, *, nats: float) -> Tensor:
     """The ELBO with each level's rate, per example, counted as at least `nats`: (B,). An objective, not an ELBO.
 
-    A level that costs less than it is allowed has no gradient that pushes it to the prior. Per example and level: the
-    rate is averaged over the K samples, clamped, then summed over the levels; the batch mean comes last (to clamp a
-    rescaled rate is another objective). Where rates are sampled, not closed-form, their noise meets the clamp: use more
-    samples there.
+    A level that costs less than it is allowed has no gradient that pushes it to the prior. A rate is averaged over the
+    K samples, then clamped, then scaled and summed over levels; the mean over examples comes last. Where rates are
+    sampled, not closed-form, their noise meets the clamp: use more samples there.
 
     Raises:
         ValueError: Where `nats` is negative or not finite.
-
-    Source:
-        Kingma et al. 2016 (arXiv 1606.04934), eq. 15, who clamp the batch mean of the rate.
+    Source: Kingma et al. 2016 (arXiv 1606.04934), eq. 15, who clamp the batch mean of the rate.
     """
     if not is_number(nats) or nats < 0:
         raise ValueError(f"nats is {nats!r}: expected a finite number of at least 0, the rate that each level has free")
@@ -127,10 +109,10 @@ def iwae(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
     Its expectation lies between the ELBO (K = 1) and log p(x), and does not decrease with K. With beta other than 1,
     for a warm-up, w = p(x | z) (p(z) / q(z | x))^beta, which is no bound.
 
-    Source:
-        Burda et al. 2016 (arXiv 1509.00519), eq. 8.
+    Source: Burda et al. 2016 (arXiv 1509.00519), eq. 8.
     """
-    return _log_mean(_tempered(terms, beta))
+    log_weights = _tempered(terms, beta)
+    return torch.logsumexp(log_weights, 0) - math.log(len(log_weights))
 
 
 def dreg(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
@@ -138,22 +120,19 @@ def dreg(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
 
     With v_k = w_k / sum_j w_j, the weights of p receive sum_k v_k d log w_k, as in `iwae`, and those of q receive
     sum_k v_k^2 (d log w_k / d z_k) (d z_k / d phi). Needs `model(x, samples=K, path=True)`, which holds back the direct
-    dependence of log q on phi. It is a function like the others: the terms stay as they are.
+    dependence of log q on phi.
 
     Raises:
         ValueError: For terms without latents.
-
-    Source:
-        Tucker et al. 2019 (arXiv 1810.04152), eq. 8.
+    Source: Tucker et al. 2019 (arXiv 1810.04152), eq. 8.
     """
     if terms.latents is None:
         raise ValueError("these terms have no latents: dreg needs model(x, samples=K, path=True)")
-    log_weights = _tempered(terms, beta)
-    value = _log_mean(log_weights)
+    value = iwae(terms, beta)
     reached = [z for z in terms.latents if z.requires_grad]
     if not (value.requires_grad and reached):
         return value
-    share = log_weights.detach().softmax(0)[..., None]  # v: (K, B, 1)
+    share = _tempered(terms, beta).detach().softmax(0)[..., None]  # v: (K, B, 1)
     slopes = torch.autograd.grad(value.sum(), reached, retain_graph=True, allow_unused=True)
     for z, slope in zip(reached, slopes, strict=True):
         if slope is not None:  # on its way to z it has met v once, as the derivative of the logsumexp
@@ -166,18 +145,12 @@ def _tempered(terms: Terms, beta: float | Tensor) -> Tensor:
     return terms.log_px + beta * (terms.log_pz - terms.log_qz).sum(0)
 
 
-def _log_mean(log_weights: Tensor) -> Tensor:
-    return torch.logsumexp(log_weights, 0) - math.log(log_weights.shape[0])
-
-
 def warmup(epochs: float) -> Callable[[float], float]:
     """The schedule beta(epoch) = min(1, epoch / epochs): the rate is switched on little by little.
 
     Raises:
         ValueError: Where `epochs` is no positive number.
-
-    Source:
-        Sonderby et al. 2016 (arXiv 1602.02282), section 2.3.
+    Source: Sonderby et al. 2016 (arXiv 1602.02282), section 2.3.
     """
     if not is_number(epochs, above=0):
         raise ValueError(f"warmup over {epochs!r} epochs: expected a positive number")
@@ -189,9 +162,7 @@ def cosine(start: float, epochs: float) -> Callable[[float], float]:
 
     Raises:
         ValueError: Where a number is not positive.
-
-    Source:
-        Loshchilov & Hutter 2017 (arXiv 1608.03983), eq. 5, without restarts.
+    Source: Loshchilov & Hutter 2017 (arXiv 1608.03983), eq. 5, without restarts.
     """
     if not is_number(epochs, above=0) or not is_number(start, above=0):
         raise ValueError(f"cosine({start!r}, epochs={epochs!r}): expected two positive numbers")

@@ -1,7 +1,8 @@
 """What a trained model does with its latents: who carries information, and what the decoder makes of it.
 
-Rates and information are in nats per example. x is (N, *event), or a data set; levels are numbered from 1, next to
-the data.
+Rates and information are in nats per example; levels are numbered from 1, next to the data. x is (N, *event) or a data
+set, `samples` the number of draws of z per example, `seed` that of the draws. What takes them raises ValueError where x
+does not suit the model or `samples` is no positive integer.
 
     >>> import vaelib as vl
     >>> _ = torch.manual_seed(0)
@@ -32,26 +33,16 @@ from .hierarchy import Hierarchy
 _CHUNK = 500  # examples encoded at once
 
 
-@torch.no_grad()
 def posterior_means(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) -> list[Tensor]:
     """E_q[z_t | x] for each level, [(N, L_1), ..., (N, L_T)].
 
     The mean of q(z_t | ...) where it depends on x alone; elsewhere averaged over draws of what it depends on.
-
-    Args:
-        model: any of the library's.
-        x: (N, *event), or a data set.
-        samples: K draws.
-        seed: of the draws.
-
-    Raises:
-        ValueError: Where x does not suit the model or `samples` is no positive integer.
     """
 
-    def means(latents: list[Tensor], posteriors: list[Distribution], _: list[Distribution]) -> list[Tensor]:
-        return [q.mean.expand_as(z).mean(0) for z, q in zip(latents, posteriors, strict=True)]
+    def mean(_level: int, z: Tensor, q: Distribution, _p: Distribution) -> Tensor:
+        return q.mean.expand_as(z).mean(0)
 
-    return [torch.cat(level) for level in zip(*_over(model, suited(model, x), samples, seed, means), strict=True)]
+    return [torch.cat(parts) for parts in _per_level(model, suited(model, x), samples, seed, mean)]
 
 
 def active_units(model: Hierarchy, x: Any, threshold: float = 0.01, samples: int = 10, seed: int = 0) -> list[Tensor]:
@@ -59,15 +50,9 @@ def active_units(model: Hierarchy, x: Any, threshold: float = 0.01, samples: int
 
     Below the top of a hierarchy the prior may move along, and a unit can be active without any rate: look at both.
 
-    Args:
-        model, x, samples, seed: as for `posterior_means`; x of two examples or more.
-        threshold: a variance.
-
     Raises:
-        ValueError: As for `posterior_means`, where `threshold` is no number from 0 on, or there is one example only.
-
-    Source:
-        Burda et al. 2016 (arXiv 1509.00519), section 5.2.
+        ValueError: Also where `threshold` is no number from 0 on, or there is one example only.
+    Source: Burda et al. 2016 (arXiv 1509.00519), section 5.2.
     """
     if not is_number(threshold) or threshold < 0:
         raise ValueError(f"threshold is {threshold!r}: expected a number from 0 on")
@@ -81,14 +66,11 @@ def unit_rates(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) -> li
     """The rate of each latent dimension, averaged over x: [(L_1,), ..., (L_T,)], each level summing to its rate.
 
     In closed form where the model's own rates are (see `Hierarchy.closed_form`), else the mean of log q - log p over
-    `samples` draws, which may be negative.
-
-    Args:
-        model, x, samples, seed: as for `posterior_means`.
+    the draws, which may be negative.
 
     Raises:
-        ValueError: As for `posterior_means`, and where a level's dimensions are not independent given the levels that
-            it depends on, as under a mixture for a prior: `collapse_report` has the rate of the level as a whole.
+        ValueError: Also where a level's dimensions are not independent given the levels that it depends on, as under a
+            mixture for a prior: `collapse_report` has the rate of the level as a whole.
     """
     rates = _rates(model, x, samples, seed)
     for level, (found, size) in enumerate(zip(rates, model.latents, strict=True), start=1):
@@ -97,7 +79,6 @@ def unit_rates(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) -> li
     return rates
 
 
-@torch.no_grad()
 def _rates(model: Hierarchy, x: Any, samples: int, seed: int) -> list[Tensor]:
     """`unit_rates`; of a level whose dimensions hang together, the rate as a whole, ()."""
 
@@ -107,22 +88,29 @@ def _rates(model: Hierarchy, x: Any, samples: int, seed: int) -> list[Tensor]:
         log_ratio = q.log_prob(z) - p.log_prob(z)  # (K, B, L_t), or (K, B)
         return model.rate(level, q, p, log_ratio).mean(0).sum(0)
 
-    def levels(*drawn: list[Any]) -> list[Tensor]:
-        return [rate(level, *those) for level, those in enumerate(zip(*drawn, strict=True), start=1)]
-
     x = suited(model, x)
-    batches = _over(model, x, samples, seed, levels)
-    return [torch.stack(level).sum(0) / len(x) for level in zip(*batches, strict=True)]
+    return [torch.stack(parts).sum(0) / len(x) for parts in _per_level(model, x, samples, seed, rate)]
+
+
+@torch.no_grad()
+def _per_level(
+    model: Hierarchy, x: Tensor, samples: int, seed: int, function: Callable[..., Tensor]
+) -> list[list[Tensor]]:
+    """A function of each level's number, draws, posterior and prior: for each level, of the chunks of x."""
+    (samples,) = integers(samples=samples)
+    found: list[list[Tensor]] = [[] for _ in range(model.levels)]
+    with evaluation(model, seed):
+        for batch in x.split(_CHUNK):
+            for level, drawn in enumerate(zip(*model.infer(batch, samples), strict=True), start=1):
+                found[level - 1].append(function(level, *drawn))
+    return found
 
 
 class Surgery(NamedTuple):
-    """rate = mutual_information + aggregate_kl, in nats per example; all levels together.
+    """rate E_x KL(q(z | x) || p(z)) = mutual_information I(z; n), at most log N, + aggregate_kl KL(q(z) || p(z)).
 
-    Attributes:
-        rate: E_x KL(q(z | x) || p(z)).
-        mutual_information: of z and the index n, at most log N.
-        aggregate_kl: KL(q(z) || p(z)) of the aggregated posterior q(z) = mean_n q(z | x_n).
-        rate_stderr, mutual_information_stderr, aggregate_kl_stderr: of the Monte-Carlo averages over z.
+    With the aggregated posterior q(z) = mean_n q(z | x_n). Nats per example, all levels together; the standard errors
+    are of the Monte-Carlo averages over z.
     """
 
     rate: float
@@ -137,17 +125,10 @@ class Surgery(NamedTuple):
 def surgery(model: Hierarchy, x: Any, samples: int = 1000, seed: int = 0) -> Surgery:
     """Splits the rate into what z tells about x and how far the aggregated posterior is from the prior.
 
-    x is taken as the whole population: every z ~ q(z) is weighed under all N posteriors, the exact mixture.
+    x is taken as the whole population: `samples` z in all, two or more, are drawn from posteriors of random x, and each
+    is weighed under all N posteriors, the exact mixture.
 
-    Args:
-        model, x, seed: as for `posterior_means`.
-        samples: number of z, one each from posteriors of randomly chosen x.
-
-    Raises:
-        ValueError: Where x does not suit the model or `samples` is less than 2.
-
-    Source:
-        Hoffman & Johnson 2016, "ELBO surgery", eq. 6-9.
+    Source: Hoffman & Johnson 2016, "ELBO surgery", eq. 6-9.
     """
     (samples,) = integers(2, samples=samples)
     x = suited(model, x)
@@ -169,12 +150,6 @@ def collapse_report(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) 
     """One line per level: its rate, its active units, and in words whether the posterior has collapsed to the prior.
 
     A level below the top of a chain may have next to no rate and yet be in use: its prior p(z_t | z_{t+1}) goes along.
-
-    Args:
-        model, x, samples, seed: as for `posterior_means`.
-
-    Raises:
-        ValueError: As for `active_units`.
     """
     lines = []
     active = active_units(model, x, samples=samples, seed=seed)
@@ -198,22 +173,16 @@ def collapse_report(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) 
 def traverse(
     model: Hierarchy, latents: Sequence[Tensor] | Tensor, unit: int, values: Sequence[float], level: int = 1
 ) -> Tensor:
-    """Images (V, *event): the means of p(x | z) as one dimension of z_level takes each of the values.
+    """Images (V, *event): the means of p(x | z) as one dimension of z_level takes each of the V values.
 
-    The levels below are drawn anew for every value.
-
-    Args:
-        model: any of the library's.
-        latents: as `Hierarchy.decode` takes them for this level, for one example: (L_level,), or the list of levels.
-        unit: the dimension, from 0 on.
-        values: V of them.
-        level: 1, next to the data, to T.
+    `latents` are one example's, as `Hierarchy.decode` takes them: (L_level,), or the list of the levels from there on.
+    The dimension is `unit`, from 0 on; the levels below are drawn anew for every value.
 
     Raises:
         ValueError: Where there is no such unit, level or value, or the latents do not fit.
     """
     many = [latents] if isinstance(latents, Tensor) else list(latents)
-    if len(values) == 0 or any(z.ndim != 1 for z in many):
+    if len(values) == 0 or not many or any(z.ndim != 1 for z in many):
         shapes = [tuple(z.shape) for z in many]
         raise ValueError(f"values {values!r}, latents {shapes}: expected one or more values and latents of one example")
     rows = [z.expand(len(values), -1).clone() for z in many]
@@ -224,13 +193,8 @@ def traverse(
 
 
 def lerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
-    """Points on the straight line between two latents (L,), ends included: (steps, L).
-
-    Raises:
-        ValueError: Where the ends are not of one size (L,), or `steps` is less than 2.
-    """
-    _check_ends(start, end, steps)
-    weight = torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)[:, None]
+    """Points on the straight line between two latents (L,), ends included: (steps, L), steps >= 2, else ValueError."""
+    weight = _weights(start, end, steps)
     return (1 - weight) * start + weight * end
 
 
@@ -241,18 +205,15 @@ def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
 
     Raises:
         ValueError: As for `lerp`, and where an end is the origin, or there is no one arc between the two.
-
-    Source:
-        White 2016 (arXiv 1609.04468), section 2.1.
+    Source: White 2016 (arXiv 1609.04468), section 2.1.
     """
-    _check_ends(start, end, steps)
     a, b = start.double(), end.double()  # the angle between near directions needs the digits
+    weight = _weights(a, b, steps)
     if min(a.norm(), b.norm()) == 0:
         raise ValueError("an end of the arc is the origin, which has no direction: use lerp")
     angle = torch.arccos(((a / a.norm()) @ (b / b.norm())).clamp(-1, 1))
     if angle.sin() < 1e-6:
         raise ValueError("the ends point the same way or in opposite ways: there is no one arc between them; use lerp")
-    weight = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device)[:, None]
     arc = torch.sin((1 - weight) * angle) * a / a.norm() + torch.sin(weight * angle) * b / b.norm()
     return (arc / angle.sin() * ((1 - weight) * a.norm() + weight * b.norm())).to(start.dtype)
 
@@ -267,22 +228,15 @@ def nearest(images: Tensor, train: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
     """
     integers(k=k)
     if images.shape[1:] != train.shape[1:] or k > len(train):
-        raise ValueError(
-            f"images {tuple(images.shape)}, train {tuple(train.shape)}, k={k}: expected images of one shape and a k "
-            "from 1 to the number of training images"
-        )
+        shapes = f"images {tuple(images.shape)}, train {tuple(train.shape)}"
+        raise ValueError(f"{shapes}, k={k}: expected images of one shape and k at most the number of training images")
     parts = [torch.cdist(part.flatten(1), train.flatten(1)).topk(k, largest=False) for part in images.split(_CHUNK)]
     return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
 
-def _check_ends(start: Tensor, end: Tensor, steps: int) -> None:
+def _weights(start: Tensor, end: Tensor, steps: int) -> Tensor:
+    """The share of the end at each step from 0 to 1, (steps, 1), for two ends that fit each other."""
     integers(2, steps=steps)
     if start.ndim != 1 or start.shape != end.shape:
         raise ValueError(f"ends {tuple(start.shape)} and {tuple(end.shape)}: expected two latents of one size, (L,)")
-
-
-def _over(model: Hierarchy, x: Tensor, samples: int, seed: int, function: Callable[..., Any]) -> list[Any]:
-    """A function of `model.infer`'s three lists for the whole of x, chunk by chunk."""
-    (samples,) = integers(samples=samples)
-    with evaluation(model, seed):
-        return [function(*model.infer(batch, samples)) for batch in x.split(_CHUNK)]
+    return torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)[:, None]

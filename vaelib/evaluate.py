@@ -20,24 +20,20 @@ from torch.distributions import MixtureSameFamily
 from . import processes
 from .arguments import integers
 from .bounds import Terms, iwae
-from .conditionals import Conditional
 from .data.inputs import as_tensor
 from .hierarchy import Hierarchy
 from .randomness import RandomStream
 from .trials import device_of, dtype_of, in_evaluation
 
-# Decoder outputs held at once, in numbers: 2^22 of float32 are 16 MiB, which was fastest on a CPU.
-_BUDGET = 2**22
+_BUDGET = 2**22  # decoder outputs held at once, in numbers: 16 MiB of float32, which was fastest on a CPU
 
 
 class NLL(NamedTuple):
-    """Negative log-likelihood, nats per example, estimated with `samples` importance samples.
+    """Negative log-likelihood in nats per example, estimated with `samples` importance samples.
 
     Attributes:
         per_example: (N,). In expectation each entry lies *above* -log p(x): it is minus a lower bound.
-        mean: over the N examples.
-        stderr: standard error of that mean as an estimate for the whole population of examples: std / sqrt(N).
-        samples: K.
+        mean, stderr: over the N examples; the standard error of this mean for the whole population is std / sqrt(N).
         dimensions: D, the number of entries of an example.
     """
 
@@ -76,45 +72,33 @@ def suited(model: Hierarchy, x: Any, key: str | None = None) -> Tensor:
 def nll(model: Hierarchy, x: Any, samples: int = 5000, seed: int = 0, key: str | None = None) -> NLL:
     """-log p(x) by importance sampling: minus the IWAE bound with many samples.
 
-    Examples and samples are taken in chunks, so that memory stays bounded whatever N and K; each example counts once.
-    Several processes share the work.
+    Examples and samples are taken in chunks, so that memory stays bounded whatever N and K. Several processes share the
+    work.
 
     Args:
-        model: any of the library's.
         x: (N, *event), or a data set; already binarised where the likelihood is Bernoulli.
-        samples: K.
-        seed: of the importance samples.
+        samples: K, drawn with the `seed`.
         key: which entry of a data set's dicts is x.
-
-    Returns:
-        The `NLL`.
-
     Raises:
         ValueError: Where x does not suit the model or `samples` is no positive integer.
-
-    Source:
-        Burda et al. 2016 (arXiv 1509.00519), eq. 8 and section 5; Rezende et al. 2014, appendix E.
+    Source: Burda et al. 2016 (arXiv 1509.00519), eq. 8 and section 5; Rezende et al. 2014, appendix E.
     """
     (samples,) = integers(samples=samples)
     x = suited(model, x, key)
-    decoder = model.decoders[0]
-    per_entry = decoder.numbers_per_entry if isinstance(decoder, Conditional) else 1
-    prior, numbers = model.prior(), x[0].numel() * per_entry
-    if isinstance(prior, MixtureSameFamily):  # each latent is scored under each component
-        numbers = max(numbers, prior.component_distribution.batch_shape.numel() * model.latents[-1])
-    rows = max(1, _BUDGET // numbers)  # (samples x examples) that fit the budget
-    chunk = min(samples, rows)
     per_example = []
     with evaluation(model, seed):
-        for number, batch in enumerate(x.split(max(1, rows // chunk))):
+        numbers, prior = x[0].numel() * getattr(model.decoders[0], "numbers_per_entry", 1), model.prior()
+        if isinstance(prior, MixtureSameFamily):  # each latent is scored under each component
+            numbers = max(numbers, prior.component_distribution.batch_shape.numel() * model.latents[-1])
+        rows = max(1, _BUDGET // numbers)  # (samples x examples) that fit the budget
+        chunk = min(samples, rows)
+        for number, batch in enumerate(x.split(rows // chunk)):
             mine = number % processes.world() == processes.rank()
-            bounds, sizes = [], []
+            bounds = []
             for start in range(0, samples, chunk):
                 size = min(chunk, samples - start)
-                bounds.append(iwae(_terms(model, batch, size, mine)))  # log of the mean of `size` weights
-                sizes.append(math.log(size / samples))
-            weights = torch.tensor(sizes, device=x.device, dtype=bounds[0].dtype)[:, None]
-            per_example.append(-torch.logsumexp(torch.stack(bounds) + weights, 0) * mine)
+                bounds.append(iwae(_terms(model, batch, size, mine)) + math.log(size / samples))
+            per_example.append(-torch.logsumexp(torch.stack(bounds), 0) * mine)
         processes.sum_over_processes(per_example)
     values = torch.cat(per_example).double().cpu()
     stderr = values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
@@ -130,9 +114,9 @@ def _terms(model: Hierarchy, x: Tensor, samples: int, mine: bool) -> Terms:
     latents, posteriors, priors = model.infer(x, samples)
     log_pz = torch.stack([p.log_prob(z) for p, z in zip(priors, latents, strict=True)])
     log_qz = torch.stack([q.log_prob(z) for q, z in zip(posteriors, latents, strict=True)])
-    size = samples
     if not mine:
         return Terms(torch.zeros_like(log_pz[0]), log_pz, log_qz)
+    size = samples
     while True:
         try:
             slices = zip(*(z.split(size) for z in latents), strict=True)

@@ -1,8 +1,7 @@
 """Exact answers, where there are any: the oracle that tests everything else. All in nats per example.
 
-`LinearGaussianChain`: everything Gaussian and linear, any depth; log p(x), every posterior and the ELBO by matrix
-algebra. `ppca`: the best linear VAE there is, in closed form. `Table`: any model with few latents, by enumeration of
-discrete ones or quadrature over continuous ones; its log p(x), ELBO, posterior and expected IWAE bound.
+`LinearGaussianChain`: all Gaussian and linear, any depth, by matrix algebra. `ppca`: the best linear VAE there is, in
+closed form. `Table`: any model with few latents, by enumeration of discrete ones or quadrature over continuous ones.
 
     >>> chain = LinearGaussianChain.random([3, 2], seed=1)
     >>> x = torch.ones(1, 3, dtype=torch.float64)
@@ -28,18 +27,17 @@ from .arguments import integers, is_number
 from .conditionals import Conditional, Gaussian
 from .hierarchy import Hierarchy
 from .models import MHVAE
+from .priors import StandardNormal
+from .trials import in_evaluation
+
+_STEP = 1 / 4  # of the trapezoid rule in `Table.iwae`, whose error is of the order exp(-pi^2 / step)
 
 
 class LinearGaussian(Conditional):
     """N(y; A c + b, S): `forward(c)` takes c (..., inputs) and returns a MultivariateNormal over y (..., size).
 
-    Args:
-        weight: A, (size, inputs).
-        bias: b, (size,).
-        covariance: S, (size, size), positive definite.
-
-    Raises:
-        ValueError: Where the shapes are others.
+    A, the weight, is (size, inputs), b, the bias, (size,), and S (size, size), positive definite; ValueError for other
+    shapes.
     """
 
     support = constraints.real
@@ -48,15 +46,11 @@ class LinearGaussian(Conditional):
     covariance: Tensor
 
     def __init__(self, weight: Tensor, bias: Tensor, covariance: Tensor):
-        if weight.ndim != 2:
-            raise ValueError(f"weight has shape {tuple(weight.shape)}: expected (size, inputs)")
-        size, inputs = weight.shape
-        if bias.shape != (size,) or covariance.shape != (size, size):
-            raise ValueError(
-                f"weight {tuple(weight.shape)}, bias {tuple(bias.shape)}, covariance {tuple(covariance.shape)}: "
-                "expected (size, inputs), (size,) and (size, size)"
-            )
-        super().__init__(inputs, size)
+        rows = weight.shape[:1]  # (size,)
+        if weight.ndim != 2 or bias.shape != rows or covariance.shape != rows + rows:
+            shapes = f"weight {tuple(weight.shape)}, bias {tuple(bias.shape)}, covariance {tuple(covariance.shape)}"
+            raise ValueError(f"{shapes}: expected (size, inputs), (size,) and (size, size)")
+        super().__init__(weight.shape[1], *rows)
         for name, value in (("weight", weight), ("bias", bias), ("covariance", covariance)):
             self.register_buffer(name, value)
 
@@ -65,12 +59,7 @@ class LinearGaussian(Conditional):
 
 
 class GaussianPrior(nn.Module):
-    """The prior N(m, S) of a chain's top level.
-
-    Args:
-        mean: m, (size,).
-        covariance: S, (size, size), positive definite.
-    """
+    """The prior N(m, S) of a chain's top level: m of shape (size,), S (size, size), positive definite."""
 
     mean: Tensor
     covariance: Tensor
@@ -88,17 +77,9 @@ class GaussianPrior(nn.Module):
 class LinearGaussianChain:
     """A linear-Gaussian MHVAE with all its exact answers: its joint distribution is one multivariate normal.
 
-    z_T ~ N(m, S_T),  z_{t-1} | z_t ~ N(A_t z_t + b_t, S_{t-1}),  z_0 = x.
+    z_T ~ N(m, S_T), the prior, and z_{t-1} | z_t ~ N(A_t z_t + b_t, S_{t-1}), the decoders, one at least; z_0 = x.
 
-    Args:
-        decoders: p(x | z_1), p(z_1 | z_2), ..., T of them.
-        prior: p(z_T).
-
-    Raises:
-        ValueError: Where there is no decoder.
-
-    Source:
-        Bishop 2006, Pattern Recognition and Machine Learning, eq. 2.113-2.117.
+    Source: Bishop 2006, Pattern Recognition and Machine Learning, eq. 2.113-2.117.
     """
 
     def __init__(self, decoders: Sequence[LinearGaussian], prior: GaussianPrior):
@@ -130,11 +111,13 @@ class LinearGaussianChain:
 
     @classmethod
     def of(cls, model: MHVAE) -> "LinearGaussianChain":
-        """The chain, in float64, that a model with N(0, I) prior and linear decoders of fixed or shared scale is.
+        """A model with prior N(0, I) and linear decoders, their scales fixed or shared, as a chain in float64.
 
         Raises:
-            ValueError: Where a decoder is no `Gaussian` of this kind.
+            ValueError: Where the prior is no `StandardNormal`, or a decoder no `Gaussian` with hidden=() and a scale.
         """
+        if not isinstance(model.prior, StandardNormal):
+            raise ValueError(f"the prior is {type(model.prior).__name__}: expected StandardNormal, N(0, I)")
         decoders = []
         for level, decoder in enumerate(model.decoders, start=1):
             if not isinstance(decoder, Gaussian) or decoder.net or decoder.hidden or decoder.scale is None:
@@ -142,9 +125,7 @@ class LinearGaussianChain:
             weight, bias = (decoder.get_parameter(f"heads.0.{name}").detach() for name in ("weight", "bias"))
             scale = decoder(weight.new_zeros(1, decoder.inputs)).stddev.detach().double().flatten()
             decoders.append(LinearGaussian(weight.double(), bias.double(), torch.diag(scale**2)))
-        size = decoders[-1].inputs
-        zero, eye = torch.zeros(size, dtype=torch.float64), torch.eye(size, dtype=torch.float64)
-        return cls(decoders, GaussianPrior(zero, eye))
+        return cls(decoders, _standard(decoders[-1].inputs))
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean and covariance of (x, z_1, ..., z_T), concatenated into one vector, x first."""
@@ -167,17 +148,18 @@ class LinearGaussianChain:
     def posteriors(self) -> list[LinearGaussian]:
         """The true posterior as encoders q(z_1 | x), q(z_2 | z_1), ...: p(z_t | z_{t-1}, ..., x) = p(z_t | z_{t-1})."""
         mean, covariance = self.moments()
-        edges = [0, *torch.tensor(self.sizes).cumsum(0).tolist()]
-        blocks = [slice(start, end) for start, end in pairwise(edges)]
-        return [_condition(mean, covariance, above, below) for below, above in pairwise(blocks)]
+        means = mean.split(self.sizes)
+        blocks = [rows.split(self.sizes, 1) for rows in covariance.split(self.sizes)]  # Cov(z_s, z_t), z_0 = x
+        encoders = []
+        for t in range(1, len(self.sizes)):  # Bishop 2006, eq. 2.81-2.82
+            weight = torch.linalg.solve(blocks[t - 1][t - 1], blocks[t - 1][t]).T
+            residual = blocks[t][t] - weight @ blocks[t - 1][t]
+            encoders.append(LinearGaussian(weight, means[t] - weight @ means[t - 1], (residual + residual.T) / 2))
+        return encoders
 
     def elbo(self, x: Tensor, encoders: Sequence[LinearGaussian]) -> Tensor:
-        """The ELBO of linear-Gaussian encoders q(z_1 | x), q(z_2 | z_1), ..., exactly: x (B, D) -> (B,).
-
-        E_q[log p(x, z)] of a quadratic form, plus the entropy of q(z | x).
-        """
-        joint_mean, joint_covariance = self.moments()
-        mean = encoders[0](x).loc  # (B, L_1)
+        """The ELBO of linear-Gaussian encoders q(z_1 | x), q(z_2 | z_1), ..., exactly: x (B, D) -> (B,)."""
+        joint, mean = self.moments(), encoders[0](x).loc  # (B, L_1)
         means, covariance = [x, mean], encoders[0].covariance
         for encoder in encoders[1:]:
             below = encoder.inputs  # the block of z_{t-1} stands last in what is there so far
@@ -187,18 +169,14 @@ class LinearGaussianChain:
             means.append(mean)
             covariance = torch.cat([torch.cat([covariance, cross.T], 1), torch.cat([cross, own], 1)], 0)
         point = torch.cat(means, -1)  # (B, D + L_1 + ... + L_T)
-        precision = torch.linalg.inv(joint_covariance)[self.sizes[0] :, self.sizes[0] :]
-        expected_log_joint = (
-            _normal(joint_mean, joint_covariance).log_prob(point) - 0.5 * (precision * covariance).sum()
-        )
-        return expected_log_joint + _normal(torch.zeros_like(covariance[0]), covariance).entropy()
+        precision = torch.linalg.inv(joint[1])[self.sizes[0] :, self.sizes[0] :]
+        # The expectation of log p(x, z), a quadratic form, and the entropy of q(z | x).
+        log_joint = _normal(*joint).log_prob(point) - 0.5 * (precision * covariance).sum()
+        return log_joint + _normal(torch.zeros_like(covariance[0]), covariance).entropy()
 
     def model(self, encoders: Sequence[nn.Module] | None = None) -> MHVAE:
         """The same chain as a `vaelib.MHVAE`; its encoders are the exact posteriors unless given."""
         return MHVAE(self.posteriors() if encoders is None else encoders, self.decoders, self.prior)
-
-
-_STEP = 1 / 4  # of the trapezoid rule in `Table.iwae`, whose error is of the order exp(-pi^2 / step)
 
 
 class PPCA(NamedTuple):
@@ -218,27 +196,18 @@ class PPCA(NamedTuple):
         """The same model with all its exact answers; `.chain().model()` is a `VAE`-like `MHVAE` with its posterior."""
         size, latent = self.weight.shape
         noise = self.sigma**2 * torch.eye(size, dtype=torch.float64)
-        decoder = LinearGaussian(self.weight, self.mean, noise)
-        prior = GaussianPrior(torch.zeros(latent, dtype=torch.float64), torch.eye(latent, dtype=torch.float64))
-        return LinearGaussianChain([decoder], prior)
+        return LinearGaussianChain([LinearGaussian(self.weight, self.mean, noise)], _standard(latent))
 
 
 def ppca(x: Tensor, latent: int, sigma: float | None = None) -> PPCA:
-    """Probabilistic PCA, exactly: the optimum of every linear VAE with `latent` dimensions on x (N, D).
+    """Probabilistic PCA, exactly: the optimum of every linear VAE with `latent` = K dimensions on x (N, D).
 
     log p* = -1/2 [ D ln 2 pi + sum_{i<=K} ln lambda_i + (D - K) ln sigma^2 + D ], sigma^2 the mean of the other lambda.
-
-    Args:
-        x: (N, D).
-        latent: K.
-        sigma: given, it is held fixed, and dimensions with lambda_i <= sigma^2 get a column of zeros: they collapse.
+    A given `sigma` is held fixed, and dimensions with lambda_i <= sigma^2 get a column of zeros: they collapse.
 
     Raises:
-        ValueError: Where x is no (N, D) matrix, latent is not in 1 ... D - 1, or sigma (the learned one too) is not
-            positive.
-
-    Source:
-        Tipping & Bishop 1999, eq. 7-8; collapse: Lucas et al. 2019 (arXiv 1911.02469), section 4.
+        ValueError: Where x is no finite (N, D), `latent` not in 1 ... D - 1, or sigma (found or given) not positive.
+    Source: Tipping & Bishop 1999, eq. 7-8; collapse: Lucas et al. 2019 (arXiv 1911.02469), section 4.
     """
     integers(latent=latent)
     if x.ndim != 2 or len(x) == 0 or latent >= x.shape[1] or not torch.isfinite(x).all():
@@ -281,8 +250,8 @@ class Table(NamedTuple):
     def iwae(self, samples: int) -> Tensor:
         """The expected IWAE bound of K = `samples`, E log (1/K) sum_k w_k, exactly: (B,).
 
-        By log a = int_0^inf (e^-t - e^-(t a)) dt / t. With a the mean of K independent weights, E e^-(t a) is the K-th
-        power of E_q e^-(t w / K); so one integral over ln t gives the bound of any K. This integrand is analytic and
+        log a = int_0^inf (e^-t - e^-(t a)) dt / t. For the mean a of K independent weights, E e^-(t a) is the K-th
+        power of E_q e^-(t w / K); so one integral over s = ln t gives the bound of any K. Its integrand is analytic and
         flat at both ends: the trapezoid rule errs by less than 1e-10.
         """
         integers(samples=samples)
@@ -309,40 +278,30 @@ class Table(NamedTuple):
 def grid(model: Hierarchy, x: Tensor, points: int = 401, limit: float = 8.0) -> Table:
     """The `Table` of a model with one or two latent numbers in all, by the trapezoid rule on [-limit, limit].
 
-    Exact to rounding where densities are smooth on the scale of the mesh and nothing lies beyond the limit; compare two
-    meshes to see whether that holds.
-
-    Args:
-        model: any with one or two latent numbers.
-        x: (B, *event).
-        points: per latent number.
-        limit: of the mesh.
+    Exact to rounding where densities are smooth on the scale of the mesh, of `points` per latent number, and nothing
+    lies beyond the limit; compare two meshes to see whether that holds. x: (B, *event).
 
     Raises:
-        ValueError: For more than two latent numbers, or where x does not suit the model.
+        ValueError: For more than two latent numbers, a mesh that is none, or where x does not suit the model.
     """
     model.check(x)
     integers(2, points=points)
     if not is_number(limit, above=0):
         raise ValueError(f"limit is {limit!r}: expected a positive number")
-    sizes = [z.shape[-1] for z in model.infer(x[:1])[0]]  # a draw that stored numbers of the course were made after
-    if sum(sizes) > 2:
-        raise ValueError(f"the levels have {sizes} latents: a grid is for one or two numbers in all")
-    axis = torch.linspace(-limit, limit, points, dtype=x.dtype, device=x.device)
-    mesh = torch.cartesian_prod(*[axis] * sum(sizes)).reshape(-1, 1, sum(sizes))  # (M, 1, L_1 + ... + L_T)
-    latents = list(mesh.split(sizes, -1))  # one mesh for all examples: the decoders see it once
-    volume = sum(sizes) * torch.log(axis[1] - axis[0])
-    log_px, log_pz = model.log_joint(x, latents)
-    return Table(log_px + log_pz, model.log_posterior(x, latents), volume)
+    with in_evaluation(model):
+        sizes = [z.shape[-1] for z in model.infer(x[:1])[0]]  # a draw that stored numbers of the course were made after
+        if sum(sizes) > 2:
+            raise ValueError(f"the levels have {sizes} latents: a grid is for one or two numbers in all")
+        axis = torch.linspace(-limit, limit, points, dtype=x.dtype, device=x.device)
+        mesh = torch.cartesian_prod(*[axis] * sum(sizes)).reshape(-1, 1, sum(sizes))  # (M, 1, L_1 + ... + L_T)
+        latents = mesh.split(sizes, -1)  # one mesh for all examples: the decoders see it once
+        log_px, log_pz = model.log_joint(x, latents)
+        return Table(log_px + log_pz, model.log_posterior(x, latents), sum(sizes) * torch.log(axis[1] - axis[0]))
 
 
 def _normal(mean: Tensor, covariance: Tensor) -> MultivariateNormal:
     return MultivariateNormal(mean, covariance, validate_args=False)
 
 
-def _condition(mean: Tensor, covariance: Tensor, target: slice, given: slice) -> LinearGaussian:
-    """p(target | given) of a normal with this mean and covariance. Bishop 2006, eq. 2.81-2.82."""
-    weight = torch.linalg.solve(covariance[given, given], covariance[given, target]).T
-    bias = mean[target] - weight @ mean[given]
-    residual = covariance[target, target] - weight @ covariance[given, target]
-    return LinearGaussian(weight, bias, (residual + residual.T) / 2)
+def _standard(size: int) -> GaussianPrior:
+    return GaussianPrior(torch.zeros(size, dtype=torch.float64), torch.eye(size, dtype=torch.float64))

@@ -36,13 +36,9 @@ _ACCEPTANCE = 0.65  # the share of proposals that Hamiltonian Monte Carlo should
 
 
 class Sandwich(NamedTuple):
-    """Estimates for each of n examples drawn from the model, nats per example, (n,).
+    """Of n examples x, (n, *event), drawn from the model: in expectation lower <= log p(x) <= upper, (n,), in nats.
 
-    In expectation lower <= log p(x) <= upper: their distance bounds the error of both.
-
-    Attributes:
-        lower, upper: (n,).
-        x: the examples, (n, *event).
+    Their distance bounds the error of both.
     """
 
     lower: Tensor
@@ -51,21 +47,11 @@ class Sandwich(NamedTuple):
 
 
 def ais(model: Hierarchy, x: Any, chains: int = 16, steps: int = 500, leapfrog: int = 10, seed: int = 0) -> Tensor:
-    """log p(x) from below, (B,), in nats: in expectation a lower bound, tighter with more `steps` and `chains`.
+    """log p(x) from below, (B,), in nats, for x (B, *event) or a data set: in expectation a lower bound.
 
-    Hamiltonian Monte Carlo, its step sizes found in a run of their own, so that the measured run is exact. Needs a
-    density of z and x that is differentiable in z.
-
-    Args:
-        model: any of the library's.
-        x: (B, *event), or a data set.
-        chains: per example.
-        steps: from the prior to the posterior.
-        leapfrog: steps per transition.
-        seed: of the chains.
-
-    Returns:
-        (B,).
+    `chains` per example go from the prior to the posterior in `steps`; more of either make the bound tighter. Each step
+    is a transition of Hamiltonian Monte Carlo of `leapfrog` moves. Their sizes are found in a run of its
+    own, so that the measured one is exact. Needs a density of z and x that is differentiable in z.
 
     Raises:
         ValueError: Where x does not suit the model, or a number is below 1.
@@ -73,10 +59,7 @@ def ais(model: Hierarchy, x: Any, chains: int = 16, steps: int = 500, leapfrog: 
     chains, steps, leapfrog = integers(chains=chains, steps=steps, leapfrog=leapfrog)
     x = suited(model, x)
     with evaluation(model, seed):
-        start = _prior_draws(model, chains, len(x))
-        sizes = _anneal(model, x, start, _schedule(steps), leapfrog)[1]
-        log_weights, _ = _anneal(model, x, _prior_draws(model, chains, len(x)), _schedule(steps), leapfrog, sizes)
-    return torch.logsumexp(log_weights, 0) - math.log(chains)
+        return _forwards(model, x, chains, _schedule(steps), leapfrog)[0]
 
 
 def bdmc(
@@ -84,14 +67,7 @@ def bdmc(
 ) -> Sandwich:
     """Bidirectional Monte Carlo: log p(x) from below and above, for n examples that are drawn from the model.
 
-    What holds for these examples need not hold for real ones, which may be harder.
-
-    Args:
-        model, chains, steps, leapfrog, seed: as for `ais`.
-        n: the number of examples.
-
-    Returns:
-        The `Sandwich`.
+    What holds for these examples need not hold for real ones, which may be harder. Arguments are those of `ais`.
 
     Raises:
         ValueError: Where a number is below 1.
@@ -102,12 +78,10 @@ def bdmc(
         truth = _prior_draws(model, 1, n)
         with torch.no_grad():
             x = model.likelihood(truth).sample()[0]
-        sizes = _anneal(model, x, _prior_draws(model, chains, n), betas, leapfrog)[1]
-        forwards, _ = _anneal(model, x, _prior_draws(model, chains, n), betas, leapfrog, sizes)
+        lower, sizes = _forwards(model, x, chains, betas, leapfrog)
         exact = [z.expand(chains, *z.shape[1:]) for z in truth]
-        backwards, _ = _anneal(model, x, exact, betas.flip(0), leapfrog, sizes.flip(0))
-    upper = -(torch.logsumexp(backwards, 0) - math.log(chains))
-    return Sandwich(torch.logsumexp(forwards, 0) - math.log(chains), upper, x)
+        upper = -_anneal(model, x, exact, betas.flip(0), leapfrog, sizes.flip(0))[0]
+    return Sandwich(lower, upper, x)
 
 
 def _schedule(steps: int) -> Tensor:
@@ -122,38 +96,36 @@ def _prior_draws(model: Hierarchy, chains: int, examples: int) -> list[Tensor]:
         return model.draw_below([model.prior().sample((chains, examples))], level=model.levels)
 
 
+def _forwards(model: Hierarchy, x: Tensor, chains: int, betas: Tensor, leapfrog: int) -> tuple[Tensor, Tensor]:
+    """Chains from prior draws, with the step sizes that a first run has found: what `_anneal` returns."""
+    sizes = _anneal(model, x, _prior_draws(model, chains, len(x)), betas, leapfrog)[1]
+    return _anneal(model, x, _prior_draws(model, chains, len(x)), betas, leapfrog, sizes)
+
+
 def _anneal(
     model: Hierarchy, x: Tensor, latents: list[Tensor], betas: Tensor, leapfrog: int, sizes: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Chains along b_0 ... b_S: their log-weights, (C, B), and the step sizes between, (S - 1, C, B).
+    """Chains along b_0 ... b_S: the log of their mean weight, (B,), and the step sizes between, (S - 1, C, B).
 
-    Without `sizes` each chain's step size follows its own acceptance, which is good for finding them only.
+    Without `sizes` each chain's step size follows its own acceptance, which is good for finding sizes only.
     """
-    betas_list = betas.tolist()
     log_weights = torch.zeros(latents[0].shape[:2], dtype=latents[0].dtype, device=x.device)
     step, used = torch.full_like(log_weights, 0.1), []
-    for s, (before, beta) in enumerate(pairwise(betas_list), start=1):
+    for s, (before, beta) in enumerate(pairwise(betas.tolist()), start=1):
         with torch.no_grad():
             log_weights += (beta - before) * model.log_joint(x, latents)[0]
         if s == len(betas) - 1:
             break  # nothing is weighed after the last change of density
-        if sizes is not None:
-            step = sizes[s - 1]
-        latents, accepted = _hmc(model, x, latents, beta, step, leapfrog)
-        used.append(step)
-        if sizes is None:
-            step = torch.where(accepted > _ACCEPTANCE, step * 1.05, step / 1.05)
-    return log_weights, torch.stack(used) if used else step[:0]
+        used.append(step if sizes is None else sizes[s - 1])
+        latents, accepted = _hmc(model, x, latents, beta, used[-1], leapfrog)
+        step = torch.where(accepted > _ACCEPTANCE, step * 1.05, step / 1.05)
+    return torch.logsumexp(log_weights, 0) - math.log(len(log_weights)), torch.stack(used) if used else step[:0]
 
 
 def _hmc(
     model: Hierarchy, x: Tensor, latents: list[Tensor], beta: float, step: Tensor, leapfrog: int
 ) -> tuple[list[Tensor], Tensor]:
-    """One transition of Hamiltonian Monte Carlo that leaves f_beta invariant, and its chance of acceptance, (C, B).
-
-    Source:
-        Neal 2011 (arXiv 1206.1901), figure 2.
-    """
+    """One transition that leaves f_beta invariant, and its chance, (C, B): Neal 2011 (arXiv 1206.1901), figure 2."""
 
     def log_density(at: list[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
         with torch.enable_grad():
@@ -162,21 +134,18 @@ def _hmc(
             value = log_pz + beta * log_px
             return value.detach(), torch.autograd.grad(value.sum(), at)
 
-    def per_chain(values: Tensor, like: Tensor) -> Tensor:
-        return values.reshape(values.shape + (1,) * (like.ndim - values.ndim))
-
     def kinetic(momenta: list[Tensor]) -> Tensor:
-        return torch.stack([0.5 * (m**2).flatten(2).sum(-1) for m in momenta]).sum(0)
+        return torch.stack([0.5 * (m**2).sum(-1) for m in momenta]).sum(0)
 
-    steps = [per_chain(step, z) for z in latents]
+    step = step[..., None]
     momenta = [torch.randn_like(z) for z in latents]
     value, gradient = log_density(latents)
     start, proposal = value - kinetic(momenta), latents
     for _ in range(leapfrog):
-        momenta = [m + 0.5 * e * g for m, e, g in zip(momenta, steps, gradient, strict=True)]
-        proposal = [z + e * m for z, e, m in zip(proposal, steps, momenta, strict=True)]
+        momenta = [m + 0.5 * step * g for m, g in zip(momenta, gradient, strict=True)]
+        proposal = [z + step * m for z, m in zip(proposal, momenta, strict=True)]
         value, gradient = log_density(proposal)
-        momenta = [m + 0.5 * e * g for m, e, g in zip(momenta, steps, gradient, strict=True)]
+        momenta = [m + 0.5 * step * g for m, g in zip(momenta, gradient, strict=True)]
     chance = (value - kinetic(momenta) - start).nan_to_num(-math.inf).exp().clamp(max=1)  # a chain that flew off stays
-    take = torch.rand_like(chance) < chance
-    return [torch.where(per_chain(take, z), new, z) for new, z in zip(proposal, latents, strict=True)], chance
+    take = (torch.rand_like(chance) < chance)[..., None]
+    return [torch.where(take, new, z) for new, z in zip(proposal, latents, strict=True)], chance
