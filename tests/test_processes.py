@@ -1,5 +1,7 @@
 """Two processes on one machine, over gloo: what one process computes, they compute together."""
 
+import contextlib
+import itertools
 import os
 import socket
 import subprocess
@@ -13,6 +15,7 @@ import torch
 import vaelib as vl
 from vaelib import processes
 
+COUNT = itertools.count()  # two starts of one process must not take the same port
 SETUP = """
 import os, sys, torch, vaelib as vl
 from vaelib import processes
@@ -40,10 +43,18 @@ vl.fit(model, data, run=vl.Run(sys.argv[1]), **options)
 """
 
 
+def free_port() -> int:
+    """One that nobody listens on, and below those that the system hands out to whoever asks for any (32,768 and up)."""
+    for attempt in itertools.count(os.getpid() * 37):
+        port = 10_000 + (attempt + next(COUNT)) % 20_000
+        with socket.socket() as trial, contextlib.suppress(OSError):
+            trial.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError
+
+
 def start(code: str, processes: int, folder: Path) -> list[subprocess.Popen]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     folder.mkdir(exist_ok=True)
     common = os.environ | {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     common.pop("TQDM_DISABLE", None)
