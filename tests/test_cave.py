@@ -317,6 +317,11 @@ def test_impossible_latents_are_one_clear_error(change, message):
         cave.render(change(latents))
 
 
+def test_a_solid_stands_upright_in_the_middle_of_the_cave_unless_told_otherwise():
+    want = torch.tensor([4, 0.42, 0, 0, 0.1, 0, 0, 5.2, 0, 0])
+    assert torch.equal(cave.place("pyramid", roll=0.1), want)
+
+
 def test_other_misuse_is_one_clear_error():
     with pytest.raises(ValueError, match="n is 0: expected an integer of at least 1"):
         cave.sample(0)
@@ -324,5 +329,7 @@ def test_other_misuse_is_one_clear_error():
         cave.sample(1, None)
     with pytest.raises(ValueError, match=r"no solid called 'ball': expected one of sphere, cylinder"):
         cave.place("ball")
+    with pytest.raises(ValueError, match="no latent called 'siez': expected size, yaw, pitch, roll, x, y, depth"):
+        cave.place("cube", siez=0.4)
     with pytest.raises(ValueError, match=r"shape \(2, 10\): expected one row, \(10,\)"):
         cave.scene(cave.place().repeat(2, 1))

@@ -229,9 +229,10 @@ def test_binarise_takes_any_number_of_pixels(size):
     assert torch.equal(data.binarise(torch.ones(size, dtype=torch.float64)), torch.ones(size, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("bad", [1.001, -0.001, float("nan"), float("inf")])
-def test_binarise_refuses_what_is_no_probability(bad):
-    x = torch.full((3, 4), 0.5)
+def test_binarise_refuses_what_is_no_probability(bad, dtype):
+    x = torch.full((3, 4), 0.5, dtype=dtype)
     x[1, 2] = bad
     with pytest.raises(ValueError, match=r"outside \[0, 1\] or NaN: .*divide 8-bit images by 255"):
         data.binarise(x)

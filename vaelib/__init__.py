@@ -21,14 +21,7 @@ from typing import TYPE_CHECKING
 
 from . import diagnostics, nets, sandwich
 from .bounds import Terms, cosine, dreg, elbo, free_bits, iwae, warmup
-from .conditionals import (
-    Bernoulli,
-    Categorical,
-    Conditional,
-    ContinuousBernoulli,
-    DiscretisedLogistic,
-    Gaussian,
-)
+from .conditionals import Bernoulli, Categorical, Conditional, ContinuousBernoulli, DiscretisedLogistic, Gaussian
 from .data import Dataset, Split, binarise, cave, load
 from .evaluate import NLL, nll
 from .hierarchy import Hierarchy

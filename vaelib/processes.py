@@ -2,13 +2,12 @@
 
     torchrun --nproc-per-node 2 -m vaelib train --out runs/a
 
-Plain torch.distributed: gradients of the whole batch are one sum over the processes, which needs no wrapper around the
-model. Each process holds all data and draws the random numbers of the whole batch, so that every number is the one that
-a single process would use; it computes with its own part of them.
+Gradients of the whole batch are one sum over the processes. Each process holds all data and draws the random numbers
+of the whole batch, the ones that a single process would use, and computes with its own part of them.
 
-Two kinds of layers see only their own process's part of a batch, and with them the result is *not* that of one process:
-batch normalisation normalises by that part (its running statistics are averaged over the processes after each epoch,
-so that all processes hold one model), and dropout draws its masks for that part.
+Two kinds of layers see only that part, and with them the result is *not* that of one process: batch normalisation
+normalises by it (its running statistics are averaged over the processes after each epoch, so that all processes hold
+one model), and dropout draws its masks for it.
 """
 
 import atexit
@@ -25,19 +24,18 @@ from torch.overrides import TorchFunctionMode
 def start(device: torch.device) -> None:
     """Join the processes that torchrun started, unless that has been done or there are none.
 
-    The group lasts as long as the program, as `nll` after a training shares its work, too. It must be ended before
-    Python is, whatever ends that: threads of a group that is left to itself abort some processes in a hundred at exit.
+    The group lasts as long as the program, for an `nll` after the training, and is ended before Python is: threads of
+    a group that is left to itself abort some processes in a hundred at exit.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
         if device.type == "cuda":
             torch.cuda.set_device(device)
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        atexit.register(stop)
+        atexit.register(_stop)
 
 
-def stop() -> None:
-    """Leave the group, if there is one."""
-    if distributed.is_initialized():
+def _stop() -> None:
+    if distributed.is_initialized():  # the user may have ended it
         distributed.destroy_process_group()
 
 
@@ -68,7 +66,7 @@ def part(count: int) -> tuple[slice, int]:
 
 def sum_over_processes(tensors: Sequence[Tensor]) -> None:
     """Replace each tensor by its sum over all processes, in one message."""
-    if world() > 1:
+    if world() > 1 and tensors:
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         distributed.all_reduce(flat)
         for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
@@ -77,8 +75,8 @@ def sum_over_processes(tensors: Sequence[Tensor]) -> None:
 
 def average_over_processes(tensors: Iterable[Tensor]) -> None:
     """Replace each floating-point tensor by its mean over all processes."""
-    floating = [tensor for tensor in tensors if tensor.is_floating_point()]
-    if world() > 1 and floating:
+    if world() > 1:
+        floating = [tensor for tensor in tensors if tensor.is_floating_point()]
         sum_over_processes(floating)
         for tensor in floating:
             tensor.div_(world())

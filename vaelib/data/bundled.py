@@ -3,7 +3,6 @@
 import importlib.resources
 import os
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pickle import UnpicklingError
 
@@ -16,7 +15,7 @@ from . import cave
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Some examples of a dataset, with what is known of them.
+    """Examples of a dataset, with what is known of them.
 
     Args:
         images: (N, 1, 28, 28), float32 in [0, 1]; 1 is ink.
@@ -39,13 +38,9 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Splits that do not overlap.
+    """Splits that do not overlap: `train` to train on, `valid` to choose by, `test` to report.
 
-    Args:
-        train: to train on.
-        valid: to choose by.
-        test: to report.
-        full_train: train and valid together, in their original order. It may share its memory with them.
+    `full_train` is train and valid together, in their original order. It may share its memory with them.
     """
 
     train: Split
@@ -67,15 +62,14 @@ def load(name: str) -> Dataset:
     - "cave": shadows rendered by `vaelib.cave`, 20,000 / 4,000 / 4,000; labels: the solid, an index into `cave.KINDS`;
       latents: the columns `cave.LATENTS`.
 
-    A load takes about a second ("cave" about six) and 4 bytes a pixel (MNIST 220 MB), every time: a cache would hand
-    one user's changes to the next.
+    Each load takes about a second ("cave" about six) and 4 bytes a pixel (MNIST 220 MB).
 
     Raises:
         ValueError: another name. Models are read by `load_model`, files of your own by `vaelib.data.load_file`.
         OSError: a bundled file is missing or damaged.
     """
     if isinstance(name, str) and name in _LOADERS:
-        return _LOADERS[name]()
+        return _LOADERS[name]()  # anew each time: a cache would hand one user's changes to the next
     if str(name).endswith(".safetensors"):
         raise ValueError(f"no dataset called {str(name)!r}: a model is read by load_model")
     own = "; a file of your own is read by vaelib.data.load_file" if os.path.exists(str(name)) else ""
@@ -91,25 +85,18 @@ def _bundled(name: str) -> dict[str, np.ndarray]:
         with path.open("rb") as stream, np.load(stream) as arrays:
             return dict(arrays)
     except (OSError, EOFError, ValueError, RuntimeError, UnpicklingError, zipfile.BadZipFile, LZMAError) as error:
-        raise OSError(
-            f"the bundled data file {name}.npz is missing or damaged: "
-            "reinstall vaelib (in a clone of the repository: git checkout vaelib/data)"
-        ) from error
+        remedy = "reinstall vaelib (in a clone of the repository: git checkout vaelib/data)"
+        raise OSError(f"the bundled data file {name}.npz is missing or damaged: {remedy}") from error
 
 
-def _images(grey: np.ndarray) -> Tensor:
-    """(N, 28, 28) uint8 with 255 = ink to (N, 1, 28, 28) float32 in [0, 1]."""
-    return torch.from_numpy(grey).div(255).unsqueeze(1)
-
-
-def _labels(labels: np.ndarray) -> Tensor:
-    return torch.from_numpy(labels.astype(np.int64))
+def _split(grey: np.ndarray, labels: np.ndarray) -> Split:
+    """Of grey levels (N, 28, 28), uint8 with 255 = ink."""
+    return Split(torch.from_numpy(grey).div(255).unsqueeze(1), torch.from_numpy(labels.astype(np.int64)))
 
 
 def _mnist() -> Dataset:
     arrays = _bundled("mnist")
-    full = Split(_images(arrays["train_images"]), _labels(arrays["train_labels"]))
-    test = Split(_images(arrays["test_images"]), _labels(arrays["test_labels"]))
+    full, test = (_split(arrays[f"{part}_images"], arrays[f"{part}_labels"]) for part in ("train", "test"))
     return Dataset(full[:50_000], full[50_000:], test, full)
 
 
@@ -126,11 +113,11 @@ def _binarized_mnist() -> Dataset:
 
 def _omniglot() -> Dataset:
     arrays = _bundled("omniglot")
-    everything = Split(_images(arrays["images"]), _labels(arrays["character"]))
+    everything = _split(arrays["images"], arrays["character"])
     background = int((arrays["evaluation"] == 0).sum())  # the background set comes first
-    full, test = everything[:background], everything[background:]
+    full = everything[:background]
     held_out = torch.from_numpy(arrays["drawer"][:background] > 18)
-    return Dataset(full[~held_out], full[held_out], test, full)
+    return Dataset(full[~held_out], full[held_out], everything[background:], full)
 
 
 def _cave() -> Dataset:
@@ -142,9 +129,4 @@ def _cave() -> Dataset:
     return Dataset(full[:20_000], full[20_000:], split(4_000, seed=1), full)
 
 
-_LOADERS: dict[str, Callable[[], Dataset]] = {
-    "mnist": _mnist,
-    "binarized_mnist": _binarized_mnist,
-    "omniglot": _omniglot,
-    "cave": _cave,
-}
+_LOADERS = {"mnist": _mnist, "binarized_mnist": _binarized_mnist, "omniglot": _omniglot, "cave": _cave}

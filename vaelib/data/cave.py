@@ -1,15 +1,13 @@
 """The Cave: a small world whose latents are known, after the allegory in Plato's Republic (514a to 520a).
 
-Solids pass in front of a fire and cast shadows on a wall. Prisoners see the shadows alone. Here x is the shadow and z
-is what the prisoners never see: which solid it is, its size, its pose, its place and where the fire burns.
+Solids pass in front of a fire and cast shadows on a wall. x is the shadow, all that the prisoners see, and z what they
+never see: which solid it is, its size, its pose, its place and where the fire burns.
 
 **The world.** Lengths are in metres, angles in radians. Coordinates are (x, y, depth): x to the right, y up, depth from
-the fire's plane towards the wall, as the prisoners look. The fire is the point F = (fire_x, fire_y, 0). The wall is the
-square |x| <= 2, |y| <= 2 at depth 8. A point p between them casts its shadow at::
+the fire's plane towards the wall, as the prisoners look. The fire is the point F = (fire_x, fire_y, 0), the wall the
+square |x| <= 2, |y| <= 2 at depth 8. A point p between them casts its shadow at F + (p - F) 8 / p_depth.
 
-    P(p) = F + (p - F) 8 / p_depth
-
-**The solids.** Each fits the cube [-1, 1]^3 in its own frame q = (q1, q2, q3), with q2 along its axis. With ||.|| the
+**The solids.** Each fits the cube [-1, 1]^3 in its own frame q = (q1, q2, q3), with q2 along its axis; ||.|| is the
 Euclidean norm and ||.||_inf the largest absolute value::
 
     sphere      ||(q1, q2, q3)|| <= 1
@@ -73,15 +71,10 @@ _RAYS = torch.tensor([(i, (8 * i + 6) % 13 - 6) for i in range(-6, 7)], dtype=to
 
 
 def sample(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """n draws from the prior p(z), and their shadows. About 5,000 a second on one core.
-
-    Args:
-        n: how many.
-        seed: of the draws; the same n and seed give the same images.
+    """n draws from the prior p(z), and their shadows, the same for the same n and seed. About 5,000 a second on a core.
 
     Returns:
-        images (n, 1, 28, 28) in [0, 1] and latents (n, 10), whose columns are `LATENTS`; both float32.
-
+        Images (n, 1, 28, 28) in [0, 1] and latents (n, 10), whose columns are `LATENTS`; both float32.
     Raises:
         ValueError: n < 1 or seed < 0, or one is no integer.
     """
@@ -93,42 +86,29 @@ def sample(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return render(latents), latents
 
 
-def place(
-    kind: str = "cube",
-    *,
-    size: float = 0.42,
-    yaw: float = 0.0,
-    pitch: float = 0.0,
-    roll: float = 0.0,
-    x: float = 0.0,
-    y: float = 0.0,
-    depth: float = 5.2,
-    fire_x: float = 0.0,
-    fire_y: float = 0.0,
-) -> Tensor:
-    """One row of latents (10,), in metres and radians; upright in the middle of the cave unless told otherwise.
+def place(kind: str = "cube", **latents: float) -> Tensor:
+    """One row of latents (10,), in metres and radians: those that are named; the others in the middle of `RANGES`.
 
     Raises:
-        ValueError: `kind` is none of `KINDS`.
+        ValueError: `kind` is none of `KINDS`, or another name none of `RANGES`.
 
     >>> render(torch.stack([place("cone"), place("cylinder", pitch=math.pi / 2)])).shape
     torch.Size([2, 1, 28, 28])
     """
     if kind not in KINDS:
         raise ValueError(f"no solid called {kind!r}: expected one of {', '.join(KINDS)}")
-    return torch.tensor([KINDS.index(kind), size, yaw, pitch, roll, x, y, depth, fire_x, fire_y])
+    row = {name: (low + high) / 2 for name, (low, high) in RANGES.items()} | latents
+    if len(row) > len(RANGES):
+        raise ValueError(f"no latent called {list(row)[-1]!r}: expected {', '.join(RANGES)}")
+    return torch.tensor([KINDS.index(kind), *row.values()])
 
 
 @torch.no_grad()
 def render(latents: Tensor) -> Tensor:
-    """The shadows that latents cast.
+    """The shadows that latents cast: images (N, 1, 28, 28), float32 in [0, 1], top row first.
 
     Args:
         latents: (N, 10), columns `LATENTS`. Values outside `RANGES` are fine.
-
-    Returns:
-        Images (N, 1, 28, 28), float32 in [0, 1], top row first.
-
     Raises:
         ValueError: another shape, a value that is not finite, a kind that is no index into `KINDS`, a size that is not
             positive, or a solid whose bounding ball reaches the fire's plane or the wall.
@@ -169,9 +149,8 @@ def _cast(kind: str, fire: Tensor, centre: Tensor, size: Tensor, rotation: Tenso
 def _unpack(latents: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Checked latents (N, 10) as kind (N,), fire (N, 3), centre (N, 3), size (N,), rotation (N, 3, 3), in float64."""
     if latents.ndim != 2 or latents.shape[1] != len(LATENTS):
-        raise ValueError(
-            f"latents have shape {tuple(latents.shape)}: expected (N, {len(LATENTS)}), columns {', '.join(LATENTS)}"
-        )
+        expected = f"(N, {len(LATENTS)}), columns {', '.join(LATENTS)}"
+        raise ValueError(f"latents have shape {tuple(latents.shape)}: expected {expected}")
     latents = latents.detach().to("cpu", torch.float64)
     if not latents.isfinite().all():
         raise ValueError("latents hold NaN or infinite values: expected finite numbers")
@@ -185,10 +164,9 @@ def _unpack(latents: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     outside = ((depth - reach <= 0) | (depth + reach >= WALL)).nonzero()
     if len(outside):
         row = int(outside[0])
-        raise ValueError(
-            f"the {KINDS[kind[row]]} in row {row} (size {size[row]:g} m, depth {depth[row]:g} m) may reach the fire or "
-            f"the wall: keep its depth between {reach[row]:.3f} m and {WALL - reach[row]:.3f} m, or make it smaller"
-        )
+        solid = f"the {KINDS[kind[row]]} in row {row} (size {size[row]:g} m, depth {depth[row]:g} m)"
+        depths = f"between {reach[row]:.3f} m and {WALL - reach[row]:.3f} m"
+        raise ValueError(f"{solid} may reach the fire or the wall: expected a depth {depths}, or a smaller size")
     fire = torch.stack([fire_x, fire_y, torch.zeros_like(depth)], 1)
     return kind, fire, torch.stack([x, y, depth], 1), size, _rotation(yaw, pitch, roll)
 
@@ -208,47 +186,26 @@ def _rotation(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
     return about(2, roll) @ about(0, pitch) @ about(1, yaw)
 
 
-Triple = tuple[Tensor, ...]
-
-
-def _meets(kind: str, o: Triple, u: Triple) -> Tensor:
+def _meets(kind: str, o: tuple[Tensor, ...], u: tuple[Tensor, ...]) -> Tensor:
     """Whether the lines o + t u meet the solid, which lies between the fire and the wall: o, u: 3 x (B, 28, 28)."""
+    (o1, o2, o3), (u1, u2, u3) = o, u
     if kind == "sphere":
         # Its distance from the centre is at most 1: (o.u)^2 >= (o.o - 1) u.u.
-        (o1, o2, o3), (u1, u2, u3) = o, u
         ou = o1 * u1 + o2 * u2 + o3 * u3
         return ou * ou >= (o1 * o1 + o2 * o2 + o3 * o3 - 1) * (u1 * u1 + u2 * u2 + u3 * u3)
-    # The half-width at height q2 is h = 1, or (1 - q2) / 2 where the solid is pointed; along the line, h + t k.
-    pointed = kind in ("cone", "pyramid")
-    h, k = ((1 - o[1]) / 2, -u[1] / 2) if pointed else (torch.ones_like(o[1]), torch.zeros_like(u[1]))
-    return (_meets_round if kind in ("cylinder", "cone") else _meets_square)(o, u, h, k)
-
-
-def _slab(o2: Tensor, u2: Tensor) -> tuple[Tensor, Tensor]:
-    """The times at which the line enters and leaves |q2| <= 1."""
-    a, b = (-1 - o2) / u2, (1 - o2) / u2
-    return torch.minimum(a, b), torch.maximum(a, b)
-
-
-def _meets_round(o: Triple, u: Triple, h: Tensor, k: Tensor) -> Tensor:
-    """||(q1, q3)||^2 - h^2 = a t^2 + 2 b t + c is at most 0 somewhere in the slab.
-
-    A quadratic is least on an interval at one of its ends or at its vertex -b / a, so three times are enough.
-    """
-    (o1, o2, o3), (u1, u2, u3) = o, u
-    a = u1 * u1 + u3 * u3 - k * k
-    b = o1 * u1 + o3 * u3 - h * k
-    c = o1 * o1 + o3 * o3 - h * h
-    enter, leave = _slab(o2, u2)
-    vertex = (-b / a).clamp(enter, leave)
-    inside = [(a * t + 2 * b) * t + c <= 0 for t in (enter, leave, vertex)]
-    return inside[0] | inside[1] | inside[2]
-
-
-def _meets_square(o: Triple, u: Triple, h: Tensor, k: Tensor) -> Tensor:
-    """The line enters every half-space (+-q1 <= h, +-q3 <= h and the slab) before it leaves any (Cyrus & Beck 1978)."""
-    (o1, o2, o3), (u1, u2, u3) = o, u
-    enter, leave = _slab(o2, u2)
+    # The half-width at height q2 is 1, or (1 - q2) / 2 where the solid is pointed; along the line, h + t k.
+    h, k = ((1 - o2) / 2, -u2 / 2) if kind in ("cone", "pyramid") else (1.0, 0.0)
+    ends = (-1 - o2) / u2, (1 - o2) / u2
+    enter, leave = torch.minimum(*ends), torch.maximum(*ends)  # the slab |q2| <= 1
+    if kind in ("cylinder", "cone"):
+        # ||(q1, q3)||^2 - h^2 = a t^2 + 2 b t + c is at most 0 somewhere in the slab. A quadratic is least on an
+        # interval at one of its ends or at its vertex -b / a.
+        a = u1 * u1 + u3 * u3 - k * k
+        b = o1 * u1 + o3 * u3 - h * k
+        c = o1 * o1 + o3 * o3 - h * h
+        first, last, least = ((a * t + 2 * b) * t + c <= 0 for t in (enter, leave, (-b / a).clamp(enter, leave)))
+        return first | last | least
+    # The line enters every half-space (+-q1 <= h, +-q3 <= h and the slab) before it leaves any (Cyrus & Beck 1978).
     for distance, speed in ((o1 - h, u1 - k), (-o1 - h, -u1 - k), (o3 - h, u3 - k), (-o3 - h, -u3 - k)):
         # A line along the plane (speed 0) gets +inf from outside, so it never enters, and -inf from inside.
         time = distance / speed.abs()
@@ -274,10 +231,7 @@ class Scene(NamedTuple):
 
 
 def scene(latents: Tensor) -> Scene:
-    """The fire, the solid and the outline of its shadow, to draw the cave in space.
-
-    Args:
-        latents: (10,), one row.
+    """The fire, the solid and the outline of its shadow for one row of latents (10,), to draw the cave in space.
 
     Raises:
         ValueError: as `render` does, and for more than one row.

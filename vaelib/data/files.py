@@ -7,7 +7,6 @@ import zipfile
 import zlib
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,17 +23,15 @@ IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x
 
 
 def load_file(path: str | PathLike[str]) -> Tensor:
-    """Data of one's own, from a file or a folder.
+    """Data of one's own, from a file or a folder: floats (N, *event).
+
+    Bytes become [0, 1], divided by 255, unless all are 0 or 1. Images (N, H, W) become (N, 1, H, W), and those with
+    their channels last (N, C, H, W).
 
     Args:
         path: `.npy` or `.npz` (the only array in it, or the one called images, x, data or train); `.idx` or a file
             named like MNIST's (`train-images-idx3-ubyte`), also packed as `.gz`; or a folder of pictures of one size
             and mode, taken in the order of their names, which needs pillow. Pickled objects are never read.
-
-    Returns:
-        (N, *event), floats. Bytes become [0, 1], divided by 255, unless all are 0 or 1. Images (N, H, W) become
-        (N, 1, H, W), and those with their channels last (N, C, H, W).
-
     Raises:
         ValueError: the file or the folder is damaged, empty, of another kind, or holds no such data.
         FileNotFoundError: there is none.
@@ -116,26 +113,27 @@ def _pictures(folder: Path) -> Tensor:
         inner = any(file.is_dir() for file in folder.iterdir())
         hint = "; it holds folders, of which one may be meant" if inner else ""
         raise ValueError(f"{folder} holds no pictures: expected files such as {', '.join(PICTURES)}{hint}")
-    first = picture(_opened(files[0]), str(files[0]))
-    x = torch.empty(len(files), *first.shape)
-    for row, file in zip(x, files, strict=True):
-        image = picture(_opened(file), str(file))
-        if image.shape != first.shape:
-            sizes = f"{tuple(image.shape)}, and {files[0].name} {tuple(first.shape)}"
+    x = torch.empty(0)
+    for index, file in enumerate(files):
+        image = _picture(file)
+        if index == 0:
+            x = image.new_empty(len(files), *image.shape)
+        if image.shape != x.shape[1:]:
+            sizes = f"{tuple(image.shape)}, and {files[0].name} {tuple(x.shape[1:])}"
             raise ValueError(f"{file} has shape {sizes}: expected one size and one mode; resize or convert them")
-        row.copy_(image)
+        x[index] = image
     return x
 
 
-def _opened(file: Path) -> Any:
+def _picture(file: Path) -> Tensor:
     try:
         from PIL import Image  # for those who have pictures
     except ImportError as error:
-        how = "pip install pillow, or give a .npy"
-        raise ModuleNotFoundError(f"a folder of pictures is read by pillow, which is missing: {how}") from error
+        say = "a folder of pictures is read by pillow, which is missing: pip install pillow, or give a .npy"
+        raise ModuleNotFoundError(say) from error
     try:
         with Image.open(file) as image:
             image.load()
-            return image
     except Exception as error:  # Pillow's readers raise whatever they run into
         raise ValueError(f"{file} is damaged, or no picture: {error}") from error
+    return picture(image, str(file))

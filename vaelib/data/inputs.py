@@ -1,15 +1,15 @@
 """What users hand in as data, made into tensors of floats (N, *event), or refused in words.
 
 A whole (a tensor, an array, a table) becomes a tensor at once. A collection is read example by example and a loader
-batch by batch, by `Streamed`; each example or batch goes one way: `_entry` finds x in it, `_floats` makes it a tensor.
-
-Pandas, Pillow and datasets need not be here: what they make is known by its class or by what it can do.
+batch by batch, by `Streamed`: `_entry` finds x in either, and `_floats` makes it a tensor. Pandas, Pillow and datasets
+need not be here: what they make is known by its class or by what it can do.
 """
 
 import math
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass
 from itertools import islice
 from os import PathLike
 from typing import Any
@@ -29,25 +29,19 @@ MANY = "expected a tensor, an array, a table, a list of examples, a map-style or
 
 
 def as_tensor(data: Any, *, key: str | None = None, name: str = "x", dtype: torch.dtype | None = None) -> Tensor:
-    """The data as one tensor of floats.
-
-    It shares memory with `data` where it can, so it is only to be read.
+    """The data as one tensor of floats (N, *event), N >= 1, only to be read: it shares memory with `data` where it can.
 
     Args:
         data: a whole: a tensor, an array (or what makes one of itself), a pandas DataFrame of numbers, a `Split` (its
-            images). Or a collection: a list, a map-style Dataset, a Hugging Face Dataset or anything else with a length
-            and indices. Or what `Streamed` takes, which is read to its end. An example is a tensor, an array or a
-            picture; a tuple or list that begins with one; or a dict with one under `key`. Pictures of Pillow in mode L
-            or 1 become (1, H, W) and in mode RGB (3, H, W), in [0, 1]; in other modes they are refused, as what is
-            transparent, or which level is white, is for you to say.
+            images). Or what `Streamed` takes, read to its end: above all a collection, that is a list, a map-style
+            Dataset, a Hugging Face Dataset or anything else with a length and indices. An example is a tensor, an array
+            or a picture; a tuple or list that begins with one; or a dict with one under `key`. Pictures of Pillow in
+            mode L or 1 become (1, H, W) and in mode RGB (3, H, W), in [0, 1]; in other modes they are refused, as what
+            is transparent, or which level is white, is for you to say.
         key: the name of the entry that is x, where examples are dicts.
         name: of the data, in messages.
         dtype: what floats of another precision are cast to, which is said in one line on stderr. Pictures and tables
             have none of their own; they become this, or torch's default dtype.
-
-    Returns:
-        (N, *event), N >= 1.
-
     Raises:
         ValueError: these are no data, no floats (integers may be grey levels, counts or labels: what they mean is for
             you to say), not all there (masked, missing) or not all of one shape.
@@ -64,9 +58,7 @@ def as_tensor(data: Any, *, key: str | None = None, name: str = "x", dtype: torc
         raise ValueError(f"{name} is one number: {MANY}")
     if len(x) == 0:
         raise ValueError(f"{name} is empty: expected data with at least one example")
-    if dtype not in (None, x.dtype):
-        _say_cast(x, dtype, name)
-    return x.to(dtype or x.dtype)
+    return _cast(x, dtype, name)
 
 
 def is_streamed(data: Any) -> bool:
@@ -74,41 +66,38 @@ def is_streamed(data: Any) -> bool:
 
     An iterator (such as a generator that has begun) is none of these: a second epoch would find nothing in it.
     """
-    if isinstance(data, DataLoader | IterableDataset):
-        return True
-    return isinstance(data, Iterable) and not isinstance(data, Iterator) and not _is_indexed(data)
+    anew = isinstance(data, Iterable) and not isinstance(data, Iterator)
+    return isinstance(data, DataLoader | IterableDataset) or (anew and not _is_indexed(data))
 
 
+@dataclass(eq=False, repr=False)
 class Streamed:
     """Data that are read anew in each epoch: iterated over, batches (B, *event) of floats, a batch or two in memory.
 
     A DataLoader keeps its own batches, their size and their order. With shuffle=True that order follows torch's global
     random numbers, unless the loader has a generator of its own, and so does each start of a loader, shuffled or not
-    (it draws a seed for its workers): the training loop sets these numbers from its own seed. Anything else that is
-    iterated over gives one example at a time, in its own order.
+    (it draws a seed for its workers): the training loop sets these numbers from its own seed. Anything else gives one
+    example at a time, in its own order.
 
     Args:
         data: a DataLoader, an IterableDataset of torch or Hugging Face, or another object that begins anew whenever
             it is iterated over. Also a collection as in `as_tensor`.
         batch_size: how many examples to a batch, where data are no DataLoader.
         key, name, dtype: as in `as_tensor`. That data are cast is said once.
-
     Raises:
         ValueError: as `as_tensor`, some of it only when the batch is reached; also for a pass without any example.
     """
 
-    def __init__(
-        self,
-        data: Any,
-        batch_size: int,
-        *,
-        key: str | None = None,
-        name: str = "train",
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        _check_kind(data, name)
-        (self.batch_size,) = integers(batch_size=batch_size)
-        self.data, self.key, self.name, self.dtype = data, key, name, dtype
+    data: Any
+    batch_size: int
+    _: KW_ONLY
+    key: str | None = None
+    name: str = "train"
+    dtype: torch.dtype | None = None
+
+    def __post_init__(self) -> None:
+        _check_kind(self.data, self.name)
+        (self.batch_size,) = integers(batch_size=self.batch_size)
         self._said = False
 
     def __len__(self) -> int:
@@ -119,10 +108,9 @@ class Streamed:
         examples = 0
         for x in self._batches():
             examples += len(x)
-            if self.dtype not in (None, x.dtype) and not self._said:
-                _say_cast(x, self.dtype, self.name)
-                self._said = True
-            yield x.to(self.dtype or x.dtype)
+            cast = _cast(x, self.dtype, None if self._said else self.name)
+            self._said = self._said or cast is not x
+            yield cast
         if not examples:
             anew = " each time it is iterated over" if is_streamed(self.data) else ""
             raise ValueError(f"{self.name} is empty: expected data with at least one example{anew}")
@@ -150,10 +138,9 @@ class Streamed:
                 raise ValueError(f"{where} has shape {tuple(x.shape)}: expected {expected}")
             event = event or x.shape[axes:]
             if x.shape[axes:] != event:
-                raise ValueError(
-                    f"{where} has {'examples of ' if axes else ''}shape {tuple(x.shape[axes:])}, and those before it "
-                    f"{tuple(event)}: expected one shape; crop, pad, resize or convert"
-                )
+                of, shape = "examples of " if axes else "", tuple(x.shape[axes:])
+                shapes = f"{of}shape {shape}, and those before it {tuple(event)}"
+                raise ValueError(f"{where} has {shapes}: expected one shape; crop, pad, resize or convert")
             yield x
 
 
@@ -180,9 +167,9 @@ def _entry(item: Any, key: str | None, where: str) -> Any:
         return item
     entries = list(item)
     if key not in entries:
-        said = f"; key is {key!r}" if key is not None else ""
-        such = f", such as key={entries[0]!r}" if entries else ""
         what = f"a dict with {', '.join(map(str, entries)) or 'nothing'}"
+        said = "" if key is None else f"; key is {key!r}"
+        such = f", such as key={entries[0]!r}" if entries else ""
         raise ValueError(f"{where} is {what}{said}: expected key= to name the entry that is x{such}")
     x = item[key]
     return _from_lists(x, f"{key!r} in {where}") if isinstance(x, list | tuple) else x
@@ -272,8 +259,7 @@ def _from_numpy(array: np.ndarray, where: str) -> Tensor:
 def _table(frame: Any, name: str, dtype: torch.dtype | None) -> Tensor:
     """The columns of a pandas DataFrame that holds nothing but numbers: (N, columns)."""
     columns = []
-    for position, label in enumerate(frame.columns):
-        column = frame.iloc[:, position]  # two columns may share a label
+    for label, column in frame.items():
         where = f"column {label!r} of {name}"
         if column.isna().any():
             raise ValueError(f"{where} has missing values: expected all; .fillna(value), or .dropna() to drop the rows")
@@ -282,8 +268,8 @@ def _table(frame: Any, name: str, dtype: torch.dtype | None) -> Tensor:
             continue
         odd = next((value for value in column if column.dtype != object or math.isnan(number(value))), None)
         if odd is not None:
-            such = f"{column.dtype}, such as {odd!r:.40}"
-            raise ValueError(f"{where} is {such}: expected numbers; drop the column or encode it")
+            kind = f"{column.dtype}, such as {odd!r:.40}"
+            raise ValueError(f"{where} is {kind}: expected numbers; drop the column or encode it")
         columns.append(np.array([number(value) for value in column]))
     if not columns:
         raise ValueError(f"{name} is a table without columns: expected numbers")
@@ -303,8 +289,8 @@ def _check_kind(data: Any, name: str) -> None:
     elif _is_picture(data):
         say = "one picture: expected a list of pictures"
     elif isinstance(data, Iterator) and not is_streamed(data):
-        once = f"a {type(data).__name__}, which can be read once only"
-        say = f"{once}: expected a list, or an object whose __iter__ begins anew"
+        kind = type(data).__name__
+        say = f"a {kind}, which can be read once only: expected a list, or an object whose __iter__ begins anew"
     elif not _is_indexed(data) and not is_streamed(data):
         say = f"of type {type(data).__name__}: {MANY}"
     else:
@@ -326,7 +312,11 @@ def _made_by(module: str, name: str, x: Any) -> bool:
     return isinstance(found, type) and isinstance(x, found)
 
 
-def _say_cast(x: Tensor, dtype: torch.dtype | None, name: str) -> None:
-    if processes.rank() == 0:
+def _cast(x: Tensor, dtype: torch.dtype | None, name: str | None) -> Tensor:
+    """x in this dtype, unless that is None. The cast is said of the data of this name, unless it is None."""
+    if dtype in (None, x.dtype):
+        return x
+    if name is not None and processes.rank() == 0:
         was, now = (str(kind).removeprefix("torch.") for kind in (x.dtype, dtype))
         print(f"{name} is {was}: cast to {now}, as the model is", file=sys.stderr)
+    return x.to(dtype)

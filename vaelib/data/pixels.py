@@ -14,20 +14,15 @@ def binarise(x: Tensor, check: bool = True) -> Tensor:
     is then rounded to a multiple of 2^-16, so it is off by at most 2^-17; 0 and 1 stay certain.
 
     Args:
-        x: probabilities, of any shape.
-        check: whether to look for values outside [0, 1] and NaN (on a CPU; on a GPU that would mean to wait for it). A
-            loop that has checked its data once may leave it out.
-
+        check: whether to refuse values outside [0, 1] and NaN (on a CPU; a GPU would have to be waited for).
     Raises:
         ValueError: a value is outside [0, 1] or NaN.
-
-    Source:
-        Salakhutdinov & Murray 2008, "On the quantitative analysis of deep belief networks".
+    Source: Salakhutdinov & Murray 2008, "On the quantitative analysis of deep belief networks".
     """
+    if check and x.device.type == "cpu" and x.numel() and not in_unit_interval(x):
+        raise ValueError(f"x has values outside [0, 1] or NaN: {SCALE}")
     if x.device.type != "cpu" or x.dtype != torch.float32:
         return torch.bernoulli(x)
-    if check and x.numel() and not in_unit_interval(x):
-        raise ValueError(f"x has values outside [0, 1] or NaN: {SCALE}")
     words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     n = words.view(torch.int16)[: x.numel()].view(x.shape)  # uniform on -32,768 ... 32,767
     # Ink where x > u = n / 2^16 + 1/2 + 2^-17, one of the midpoints of 65,536 equal parts of [0, 1].
