@@ -273,3 +273,79 @@ def test_claims_record_what_they_notice_and_the_score_is_a_page(tmp_path, monkey
     show(tmp_path, {number: text for number, text in SHOWN.items() if number != "1.1"})
     assert page.main([str(record), "--notebooks", str(tmp_path)]) == 1
     assert "(1.1) was recorded, but no notebook displays it" in capsys.readouterr().err
+
+
+def test_means_over_several_draws_functions_with_an_index_and_limits(tmp_path):
+    mean = r"\mathbb E_{z_1, \dots, z_k \sim q}\Big[\log \frac1k \sum_{i=1}^k w(z_i)\Big]"
+    definition = r"w(z) = \frac{r(z)}{q(z)}, \qquad F_k(x) = " + mean
+    equations = {
+        "D2.1": definition,
+        "2.1": r"F_k(x) \;\le\; F_{k+1}(x) \;\le\; \mathbb E_{z_1 \sim p, z_2, \dots, z_k \sim q}"
+        r"\Big[\log \frac1k \sum_{i=1}^k w(z_i)\Big]",
+        "2.2": r"\lim_{k \to \infty} k \log\Big(1 + \frac ck\Big) = c",
+    }
+    show(tmp_path, equations)
+    tables = {"q(z)": lambda q: q, "r(z)": lambda r: r, "p(z)": lambda r: r / r.sum(), "x": 0}
+    claim = Claim("2.1", "a bound rises", source="by hand", define=tables, uses=["D2.1"], truth=1)
+
+    def by_loops(q, r, k):
+        cells = np.ndindex(*(len(q),) * (k + 1))
+        return sum(np.prod(q[list(c)]) * math.log(np.mean((r / q)[list(c)])) for c in cells)
+
+    claim.numeric("loops", by_loops, cases(5, q=simplex(3), r=simplex(3), k=lambda rng: int(rng.integers(1, 4))))
+    claim.twin("no mean", r"F_k(x) + \log(k + 1)")
+    claim.twin("no upper bound", r"F_k(x)", side=2)
+    assert claim.report().problems == []
+    show(tmp_path, {**equations, "D2.1": definition.replace(r"\frac1k", r"\frac2k")})
+    assert "expected at most" in claim_of(claim).report().problems[0]
+    show(tmp_path, {**equations, "D2.1": definition.replace(r"r(z)", "u(z)")})  # a name that the page defines is read
+    assert any("nobody has said" in problem for problem in claim_of(claim).report().problems)
+    claim = Claim("2.2", "a limit", source="by hand")
+    claim.numeric("by hand", lambda c: c, cases(5, c=normal(0, 1)))
+    assert claim.report().problems == []
+
+
+def claim_of(old: Claim) -> Claim:
+    """The same claim about what the page says now."""
+    uses = list(old.used)
+    claim = Claim(old.id, old.statement, source=old.source, define=old.equation.define, uses=uses, truth=old.truth)
+    claim.witnesses = old.witnesses
+    return claim
+
+
+def test_laws_of_units_squares_and_logarithms_that_the_page_defines(tmp_path):
+    equations = {
+        "D3.1": r"\log p(x \mid z) = \sum_{d=1}^D x_d \log \pi_d(z)",
+        "D3.2": r"q(z \mid x) = \prod_{j=1}^J \mathcal N(z_j; m_j(x), 1), \qquad p(z) = \mathcal N(z; 0, I)",
+        "3.1": r"y = \mathbb E_{q(z \mid x)}[\log p(x \mid z)] - \mathrm{KL}\big(q(z \mid x) \,\|\, p(z)\big)",
+        "3.2": r"c = D \log \sigma^2, \qquad \sigma^2 = \frac1D \sum_{i > 1} v_i",
+        "3.3": r"c = \mathrm{KL}\Big(q(z) \,\Big\|\, \prod_j q(z_j)\Big)",
+        "3.4": r"c = \frac1B \sum_b \log p(x_b \mid z_b)",
+    }
+    show(tmp_path, equations)
+    define = {"pi(z)": lambda z, a: np.exp(a * z), "m(x)": lambda m: m, "D": 3, "J": 1, "I": 1}
+    claim = Claim("3.1", "a bound", source="by hand", define=define, uses=["D3.1", "D3.2"])
+    draws = cases(3, x=normal(0, 1, 3), a=normal(0, 1, 3), m=normal(0, 1, 1))
+    claim.numeric("by hand", lambda x, a, m: x @ a * m[0] - m[0] ** 2 / 2, draws)
+    assert claim.report().problems == []
+
+    claim = Claim("3.2", "a mean", source="by hand", define={"D": lambda v: len(v)})
+    claim.numeric("by hand", lambda v: 3 * math.log((v[1] + v[2]) / 3), cases(3, v=loguniform(1, 2, 3)))
+    assert claim.report().problems == []
+
+    def marginals(q):
+        both = np.empty(2, dtype=object)
+        both[:] = q.sum(axis=1), q.sum(axis=0)
+        return both
+
+    claim = Claim("3.3", "correlation", source="by hand", define={"q(z)": lambda q: q.ravel(), "q(zj)": marginals})
+
+    def correlation(q):
+        return special.rel_entr(q, np.outer(q.sum(axis=1), q.sum(axis=0))).sum()
+
+    claim.numeric("numpy", correlation, cases(3, q=lambda rng: rng.dirichlet(np.ones(6)).reshape(2, 3)))
+    assert claim.report().problems == []
+
+    claim = Claim("3.4", "one index", source="by hand", define={"p(xb|zb)": lambda p: p, "B": lambda p: len(p)})
+    claim.numeric("numpy", lambda p: np.log(p).mean(), cases(3, p=simplex(4)))
+    assert claim.report().problems == []

@@ -103,7 +103,9 @@ class Claim:
         sides = [equation.side(k, together=relation != "==") for k, relation in enumerate(relations)]
         return list(zip(sides, relations, strict=True))
 
-    def twin(self, name: str, formula: Formula | str, *, seen: str = "", by: Iterable[str] | None = None) -> None:
+    def twin(
+        self, name: str, formula: Formula | str, *, seen: str = "", by: Iterable[str] | None = None, side: int = 0
+    ) -> None:
         """Adds a wrong formula, which every witness must reject.
 
         Args:
@@ -111,6 +113,7 @@ class Claim:
             formula: the wrong formula, as LaTeX in the names of the equation.
             seen: where it was seen.
             by: the names of the witnesses able to evaluate it; all unless given.
+            side: of an inequality, the side (from 0) that it is a wrong version of.
         """
         if name in self.twins:
             raise ValueError(f"claim {self.id} has two twins named {name!r}")
@@ -118,9 +121,9 @@ class Claim:
         if isinstance(formula, str):
             if self.equation is None:
                 raise ValueError(f"claim {self.id} is given a formula: expected its twin to be one as well")
-            self.twins[name] = Twin(self.equation.expression(formula), seen, asked, formula)
+            self.twins[name] = Twin(self.equation.expression(formula), seen, asked, formula, side)
         else:
-            self.twins[name] = Twin(formula, seen, asked)
+            self.twins[name] = Twin(formula, seen, asked, side=side)
 
     def symbolic(self, name: str, truth: Any, symbols: Iterable[Any], *, margin: float = 1e-9) -> None:
         """Sympy must simplify formula - truth to zero (for an inequality: to a sign that its assumptions settle).
@@ -299,7 +302,7 @@ class Claim:
                 cells = [self._together(witness, sides)]
                 for entry in self.twins.values() if twins else ():
                     asked = entry.by is None or witness.name in entry.by
-                    relation = self.formulas[0][1]
+                    relation = self.formulas[entry.side][1]
                     cells.append(witness.judge(entry.formula, relation, twin=True) if asked else NOT_ASKED)
                 rows.append((witness, cells))
                 for name, cell in zip(("formula", *(f"twin {t!r}" for t in self.twins)), cells, strict=twins):
@@ -337,8 +340,12 @@ class Claim:
         if len(formulas) != len(self.formulas):
             return True
         kept = self.formulas
-        if changed.definitions == self.equation.definitions:  # a side that is as it was needs no second look
-            same = [changed.groups(k, True) == self.equation.groups(k, True) for k in range(changed.sides)]
+        before = self.equation
+        if (changed.definitions, changed.conditions) == (
+            before.definitions,
+            before.conditions,
+        ):  # a side that is as it was needs no second look
+            same = [changed.groups(k, True) == before.groups(k, True) for k in range(changed.sides)]
             pairs = zip(formulas, kept, same, strict=True)
             formulas = [new for new, old, alike in pairs if not (alike and new[1] == old[1])]
         if not formulas:

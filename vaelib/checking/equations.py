@@ -21,7 +21,7 @@ import numpy as np
 
 from .latex import heads, read
 from .laws import Values
-from .tokens import Node, Statement, Unreadable
+from .tokens import Node, Statement, Unreadable, identifier
 from .values import arguments_of, written
 from .witnesses import Unsaid
 
@@ -91,7 +91,12 @@ class Equation:
         for statement in statements:
             others = [node for s in statements if s is not statement for side in s.sides for node in side.walk()]
             left = statement.sides[0]
-            if statement.relations and left.kind == "name" and left in others and written(left) not in define:
+            if (
+                statement.relations
+                and left.kind in ("name", "power")
+                and left in others
+                and written(left) not in define
+            ):
                 self.learn(statement, [])
             else:
                 claimed.append(statement)
@@ -113,10 +118,15 @@ class Equation:
 
     def learn(self, statement: Statement, conditions: list[Statement]) -> None:
         """Keeps what a statement defines, and that it is a function where it is one."""
-        if len(statement.sides) > 1 and statement.sides[0].kind in ("name", "apply"):
-            key = written(statement.sides[0])
+        left = statement.sides[0]
+        if left.kind == "call" and left.parts[0] == "log" and left.parts[1].kind == "apply":  # \log p(x) = ...
+            sides = (left.parts[1], *(Node("call", ("exp", side)) for side in statement.sides[1:]))
+            statement, left = Statement(sides, statement.relations, statement.when), left.parts[1]
+        if len(statement.sides) > 1 and left.kind in ("name", "apply", "power"):
+            key = written(left)
             self.definitions.append((key, statement, conditions))
-            self.functions |= {key.partition("(")[0]} if "(" in key else set()
+            if left.kind == "apply":  # f_k(x) says that f_{k+1} is a function as well
+                self.functions |= {key.partition("(")[0], left.parts[0].parts[0]}
 
     def relation(self, k: int, truth: int | None) -> str:
         """What side k should be to the side that a witness knows, which is the last that is no number, by the print."""
@@ -150,7 +160,7 @@ class Equation:
             try:
                 return values.agreeing(nodes)
             except Unsaid:
-                if nodes[-1].kind in ("name", "apply") and nodes[-1] is not last:
+                if nodes[-1].kind in ("name", "apply") and nodes[-1] is not last and not values.knows(nodes[-1]):
                     return values.of(last)
                 raise
 
@@ -165,14 +175,20 @@ class Equation:
         nodes = [statement.sides[-1] for statement in read(text, self.functions)]
         return self.formula([functools.partial(Values.of, node=node) for node in nodes])
 
+    def values(self, f: Any, case: Mapping[str, Any]) -> Values:
+        """What the names mean in a case: as they are said to, and as the page defines them."""
+        values = Values(f, meanings(self.define, f, case))
+        values.anew = lambda **changed: self.values(f, {**case, **changed})
+        for key, statement, conditions in self.definitions:
+            if key not in values.names:
+                values.names[key] = defined(values, statement, conditions)
+        return values
+
     def formula(self, parts: list[Callable[["Values"], Any]]) -> Callable[..., Any]:
         """A function of a namespace and a case: the value of each part, stacked if there are several."""
 
         def evaluate(f: Any, **case: Any) -> Any:
-            values = Values(f, meanings(self.define, f, case))
-            for key, statement, conditions in self.definitions:
-                if key not in values.names:
-                    values.names[key] = defined(values, statement, conditions)
+            values = self.values(f, case)
             values.require(self.conditions)
             found = [part(values) for part in parts]
             return found[0] if len(found) == 1 else np.stack([np.asarray(v) for v in found])
@@ -183,7 +199,7 @@ class Equation:
 def defined(values: Values, statement: Statement, conditions: list[Statement]) -> Any:
     """The value that a statement gives its left side, or the function that it defines, where its conditions hold."""
     left, *right = statement.sides
-    return values.agreeing(right, strict=True) if left.kind == "name" else Defined(values, statement, conditions)
+    return Defined(values, statement, conditions) if left.kind == "apply" else values.agreeing(right, strict=True)
 
 
 class Defined:
@@ -193,15 +209,19 @@ class Defined:
         left, *self.right = statement.sides
         self.values, self.conditions = values, conditions
         self.formal = [written(argument) for group in left.parts[1] for argument in group]
+        base, script = left.parts[0].parts
+        one = script and len(script) == 1 and script[0].kind == "name"
+        self.indexed = (base, identifier(script[0]) if one else "", len(self.formal))
 
-    def __call__(self, *arguments: Any) -> Any:
-        with self.values.several(dict(zip(self.formal, arguments, strict=True))):
+    def __call__(self, *arguments: Any, **index: Any) -> Any:
+        with self.values.several({**dict(zip(self.formal, arguments, strict=True)), **index}):
             self.values.require(self.conditions)
             return self.values.agreeing(self.right, strict=True)
 
     def law(self) -> Any:
-        """With its variable left free: a table of probabilities."""
-        return self.values.of(self.right[-1])
+        """With its variable left free: a table of probabilities, or what the page says it is."""
+        node = self.right[-1]
+        return self.values._law(node) if node.kind in ("normal", "large") else self.values.of(node)
 
 
 def meanings(define: Mapping[str, Any], f: Any, case: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,11 +236,17 @@ def meanings(define: Mapping[str, Any], f: Any, case: Mapping[str, Any]) -> dict
             continue
         takes = list(inspect.signature(value).parameters)
         formal = arguments_of(key) if "(" in key else []
-        fixed = {name: f if name == "f" else names[name] for name in takes if name not in formal}
+        fixed = {name: f if name == "f" else names.get(name) for name in takes if name not in formal}
+        if any(name != "f" and name not in names for name in fixed):
+            continue  # it has no meaning where a witness leaves out a variable
         if formal and set(formal) <= set(takes):
             names[key] = _partial(value, fixed, formal)
         else:
-            names[key] = value(**fixed)
+            try:
+                names[key] = value(**fixed)
+            except Exception:
+                if f.name == "numpy":
+                    raise  # elsewhere what numpy, scipy or torch are needed for has no meaning
     return names
 
 

@@ -378,7 +378,7 @@ class Reader(Cursor):
                 self.fail("expected no power of a function's name")
             if self.next == "_":
                 self.take()
-                return Node("large", (FUNCTIONS[base], ((self.single(), None, None),), self.argument()), at)
+                return Node("large", (FUNCTIONS[base], ((self.single(), None, None, ""),), self.argument()), at)
             return Node("call", (FUNCTIONS[base], self.argument()), at)
         if base in ALWAYS_APPLIED and self.next == "(":
             (arguments,) = applied.arguments(self, "(", ")")

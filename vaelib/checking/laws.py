@@ -1,6 +1,7 @@
 """What runs over an index, a variable or a law: sums, integrals, means, divergences."""
 
 import functools
+import itertools
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .tokens import Node, identifier
-from .values import Arithmetic, Place, arguments_of, written
+from .values import Arithmetic, Each, Place, arguments_of, written
 from .witnesses import Unsaid
 
 
@@ -131,7 +132,13 @@ class Values(Arithmetic):
         return found[0] if len(found) == 1 else np.stack(found)
 
     def _of_limit(self, variable: Node, point: Node, body: Node) -> Any:
-        raise Unsaid("a limit")
+        """As something grows: from four large values, as if there were a power series in one over it."""
+        if point.kind != "infinity" or not self.numbers:
+            raise Unsaid("a limit at a finite point, or outside float64")
+        row = [self.anew(**{identifier(variable): n}).of(body) for n in (500, 1000, 2000, 4000)]
+        for power in (2, 4, 8):
+            row = [(power * b - a) / (power - 1) for a, b in itertools.pairwise(row)]
+        return row[0]
 
     # --- Under a law --------------------------------------------------------------------------------------------------
 
@@ -158,15 +165,29 @@ class Values(Arithmetic):
                 elif callable(value) and not hasattr(value, "logpdf"):
                     value = value(*map(self.of, arguments))
                 elif np.ndim(value):
-                    value = self._picked(value, arguments, formal)
+                    value = self._picked(value, arguments, formal, law=True)
             else:
                 keys = [key for key in self.names if key.partition("(")[0] == written(node)]
                 value = self.names[min(keys, key=lambda key: "(" not in key)] if keys else None
             if hasattr(value, "shape") or hasattr(value, "logpdf"):
                 return value
+        elif node.kind == "large" and node.parts[0] == "prod" and (laws := self._parts(node)):
+            return laws[0] if len(laws) == 1 else functools.reduce(np.multiply.outer, laws)
         elif node.kind in ("sum", "product", "ratio", "large"):
             return Density(lambda z: self._at(z, node))
         raise Unsaid(f"{written(node)} is no law that anybody has named")
+
+    def _parts(self, node: Node) -> list[Any]:
+        """The laws of which that of independent parts is the product, if it is one law alone or they are tables."""
+        _, (range_,), body = node.parts
+        laws = []
+        for place in self._places(written(range_[0]), *range_[1:], body):
+            with self.binding(written(range_[0]), place):
+                try:
+                    laws.append(self._law(body))
+                except Unsaid:
+                    return []
+        return laws if len(laws) == 1 or all(np.ndim(law) == 1 for law in laws) else []
 
     def _at(self, value: Any, node: Node) -> Any:
         """A mixture or product of densities, written without an argument, at this value."""
@@ -181,10 +202,13 @@ class Values(Arithmetic):
         if type(q).__name__ == type(p).__name__ == "multivariate_normal_frozen":
             points = _sigma_points(q)  # a logarithm of a ratio of two is of degree two, for which these are exact
             return np.mean(q.logpdf(points) - p.logpdf(points))
+        if getattr(getattr(q, "dist", None), "name", "") == getattr(getattr(p, "dist", None), "name", "") == "norm":
+            points = q.mean() + q.std() * np.array([-1, 1])  # likewise
+            return np.mean(q.logpdf(points) - p.logpdf(points))
         if not hasattr(q, "logpdf"):
             from scipy import special
 
-            return special.rel_entr(q, p).sum()
+            return special.rel_entr(np.ravel(q), np.ravel(p)).sum()
         return self.f.mean(lambda z: q.logpdf(z) - p.logpdf(z), q)
 
     def _log(self, inner: Node) -> Any:
@@ -215,12 +239,26 @@ class Values(Arithmetic):
                     return self.of(body)
 
             return self.f.mean(at, q)
+        if self.numbers and (at_once := self._at_once(q, names, body)) is not None:
+            return at_once
         total = 0.0
         for where in np.ndindex(*np.shape(q)):
             if q[where]:
                 with self.several(dict(zip(names, (Place(i + 1, i) for i in where), strict=True))):
                     total = total + q[where] * self.of(body)
         return total
+
+    def _at_once(self, table: np.ndarray, names: list[str], body: Node) -> float | None:
+        """The mean over a table from one look at the body, or nothing if its value is not one number for each cell."""
+        cells = np.nonzero(table)
+        places = {name: Place(Each.of(axis + 1), Each.of(axis)) for name, axis in zip(names, cells, strict=True)}
+        try:
+            with self.several(places):
+                value = self.of(body)
+        except (TypeError, ValueError):
+            return None
+        alike = isinstance(value, Each) and value.shape == cells[0].shape
+        return float(table[cells] @ np.asarray(value)) if alike else None
 
     @contextmanager
     def several(self, values: dict[str, Any]) -> Generator[None]:
@@ -239,6 +277,11 @@ class Values(Arithmetic):
             if len(keys) != 1:
                 raise Unsaid("a mean, and nothing says over what")
             return self.names[keys[0]], keys[0][1:].split(",")
+        if law.kind == "drawn" and law.parts[0].kind in ("pair", "drawn"):
+            names, tables = zip(*self._draws(law), strict=True)
+            if not all(np.ndim(table) == 1 for table in tables):
+                raise Unsaid("a mean over several variables")
+            return functools.reduce(np.multiply.outer, tables), list(names)
         if law.kind == "drawn":
             return self._law(law.parts[1]), [written(law.parts[0])]
         if f"~{written(law)}" in self.names:
@@ -251,6 +294,23 @@ class Values(Arithmetic):
         if key is None:
             raise Unsaid(f"{head}: nothing says of what it is the law")
         return found, arguments_of(key.partition("|")[0].rstrip(")") + ")")
+
+    def _draws(self, node: Node) -> list[tuple[str, Any]]:
+        r"""Of `z_1 \sim p, z_2, \dots, z_k \sim q` each variable with its law."""
+        if node.kind not in ("pair", "drawn"):
+            return [(node, None)]
+        first, second = node.parts
+        found = self._draws(first)
+        if node.kind == "drawn":
+            law = self._law(second)
+            return [(written(name), law) if known is None else (name, known) for name, known in found]
+        if found[-1][0] != Node("name", ("dots", None)):
+            return [*found, (second, None)]
+        (base, script), (other, end) = found[-2][0].parts, second.parts
+        if base != other:
+            raise Unsaid(f"{base} and so on up to {other}")
+        numbers = range(int(self.of(script[0])), int(self.of(end[0])) + 1)
+        return found[:-2] + [(Node("name", (base, (Node("number", (str(i),)),))), None) for i in numbers]
 
     def _of_variance(self, law: Node | None, body: Node, given: Node | None) -> Any:
         if given is not None:

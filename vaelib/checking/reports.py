@@ -40,6 +40,7 @@ class Twin:
     seen: str
     by: frozenset[str] | None
     text: str = ""  # as LaTeX, where it was given so
+    side: int = 0  # of an inequality, the side that it is a wrong version of
 
 
 def shortfalls(kinds: Iterable[str], twins: Collection[Any]) -> list[str]:

@@ -7,7 +7,7 @@ argument. A whole term of the page can be a key as well, as `written` writes it.
 """
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,22 @@ from .tokens import Node, Statement, identifier, plain
 from .witnesses import Unsaid
 
 
+class Each(np.ndarray):
+    """Numbers, one for each of many draws: what is done to them is done one by one, no product is a scalar product."""
+
+    @classmethod
+    def of(cls, value: Any) -> "Each":
+        """The array, seen so."""
+        return np.asarray(value).view(cls)
+
+    def sum(self, *_: Any, **options: Any) -> Any:
+        """Refused: the draws are no vector."""
+        raise TypeError("a sum over the draws")
+
+
 @dataclass(frozen=True)
 class Place:
-    """Where an index stands: its value, as printed, and which entry of an array it picks."""
+    """Where an index stands: its value, as printed, and which entry of an array it picks; of many draws, `Each`."""
 
     value: Any
     entry: int
@@ -53,7 +66,11 @@ class Arithmetic:
         self.f, self.names = f, dict(names)
         self.bound: dict[str, Place | Any] = {}  # indices and variables of integration, innermost last
         self.numbers = f.name == "numpy"
+        self.anew: Callable[..., Any] = self._bound_anew  # the same names with some values of the case changed
         self.here: Any = None  # where a density without an argument is evaluated
+
+    def _bound_anew(self, **values: Any) -> Any:
+        return type(self)(self.f, {**self.names, **values})
 
     def of(self, node: Node) -> Any:
         """The node's value. Raises Unsaid where a name has no meaning here."""
@@ -64,6 +81,15 @@ class Arithmetic:
         return getattr(self, f"_of_{node.kind}")(*node.parts)
 
     # --- Names --------------------------------------------------------------------------------------------------------
+
+    def knows(self, node: Node) -> bool:
+        """Whether somebody has said what a name means, alone or with arguments."""
+        if node.kind == "name":
+            return any(key in self.names for key in (written(node), node.parts[0]))
+        try:
+            return bool(self._meaning(*node.parts))
+        except Unsaid:
+            return False
 
     def _of_name(self, base: str, script: tuple[Node, ...] | None) -> Any:
         node = Node("name", (base, script))
@@ -93,12 +119,9 @@ class Arithmetic:
         where = tuple(self._position(part) for part in script or ())
         if not hasattr(array, "shape"):
             raise Unsaid("an index, but no array")
-        try:
-            return array[where]
-        except IndexError as error:
-            raise Unsaid(str(error)) from error
+        return _picked(array, where)
 
-    def _position(self, node: Node) -> int:
+    def _position(self, node: Node) -> Any:
         place = self._place(node)
         return int(self.of(node)) - 1 if place is None else place.entry
 
@@ -112,7 +135,12 @@ class Arithmetic:
         return self.f.number("inf")
 
     def _of_apply(self, name: Node, groups: tuple[tuple[Node, ...], ...]) -> Any:
-        meaning, formal = self._meaning(name, groups)
+        try:
+            meaning, formal = self._meaning(name, groups)
+        except Unsaid:
+            if not name.parts[1] or not any(key.startswith(f"{name.parts[0]}(") for key in self.names):
+                raise
+            return self._entry(self._of_apply(Node("name", (name.parts[0], None)), groups), name.parts[1])  # of f(x)
         arguments = [argument for group in groups for argument in group]
         if hasattr(meaning, "logpdf"):
             return meaning.pdf(self.of(arguments[0]))
@@ -120,20 +148,30 @@ class Arithmetic:
             return meaning(*(self._place(argument) or self.of(argument) for argument in arguments))
         return self._picked(meaning, arguments, formal)
 
-    def _picked(self, table: Any, arguments: list[Node], formal: str) -> Any:
-        """The entry where the indices stand. A table has an axis for each index, or for each argument."""
-        where: list[Any] = [place.entry for argument in arguments for place in self._indices(argument)]
+    def _picked(self, table: Any, arguments: list[Node], formal: str, law: bool = False) -> Any:
+        """The entry where the indices stand. A table has an axis for each index, or for each argument.
+
+        Where a law is asked for, what is left of it: q(z_j) is row j of a table that has a law for each j.
+        """
+        places = [place for argument in arguments for place in self._indices(argument)]
+        if np.ndim(table) < len(places):  # p(x_b | z_b) has one index
+            places = [place for n, place in enumerate(places) if not any(place is other for other in places[:n])]
+        where: list[Any] = [place.entry for place in places]
         if np.ndim(table) == len(arguments) > len(where):
             where = [found[0].entry if (found := self._indices(argument)) else slice(None) for argument in arguments]
         if not where:  # all of it, where its variable is free
             return table
-        if np.ndim(table) != len(where):
+        if np.ndim(table) != len(where) and not law:
             raise Unsaid(f"{formal} has {np.ndim(table)} axes and {len(where)} indices")
-        return table[tuple(where)]
+        return _picked(table, tuple(where))
 
     def _place(self, node: Node) -> Place | None:
         """Where an index stands, if that is what the node is."""
-        value = self.bound.get(written(node)) if node.kind == "name" and plain(node) else None
+        if node.kind != "name" or not plain(node):
+            return None
+        value = self.bound.get(written(node))
+        if value is None and node.parts[1]:  # z_i with i = 1 is z1, if that is bound
+            value = self.bound.get(self.written(node))
         return value if isinstance(value, Place) else None
 
     def _indices(self, argument: Node) -> list[Place]:
@@ -157,6 +195,10 @@ class Arithmetic:
             alike = start == head and rest and list(map(len, formal)) == list(map(len, given))
             if alike and (callable(value) or formal in (given, text)):
                 return value, other
+        for other, value in self.names.items():  # f_{k+1}(x), where the page defines f_k(x)
+            base, index, number = getattr(value, "indexed", ("", "", 0))
+            if index and base == name.parts[0] and len(name.parts[1] or ()) == 1 and number == sum(map(len, groups)):
+                return functools.partial(value, **{index: self.of(name.parts[1][0])}), other
         raise Unsaid(f"{key}: nobody has said what it means")
 
     def written(self, node: Node) -> str:
@@ -197,7 +239,7 @@ class Arithmetic:
         value, shape = self.of(factors[0]), factors[0].kind
         for factor in factors[1:]:
             other = self.of(factor)
-            if np.ndim(value) and np.ndim(other):
+            if np.ndim(value) and np.ndim(other) and not isinstance(value, Each) and not isinstance(other, Each):
                 outer = factor.kind == "transpose" and np.ndim(value) == np.ndim(other) == 1 and shape != "transpose"
                 value = np.outer(value, other) if outer else value @ other
             else:
@@ -254,10 +296,8 @@ class Arithmetic:
             return self._log(inner.parts[0]) - self._log(inner.parts[1])
         if inner.kind == "product" and any(self._huge(part) for part in inner.parts):
             return functools.reduce(lambda a, b: a + b, map(self._log, inner.parts))
-        if inner.kind == "apply":
-            meaning, _ = self._meaning(*inner.parts)
-            if hasattr(meaning, "logpdf"):
-                return meaning.logpdf(self.of(inner.parts[1][0][0]))
+        if inner.kind == "apply" and self._huge(inner):
+            return self._meaning(*inner.parts)[0].logpdf(self.of(inner.parts[1][0][0]))
         return self.f.log(self.of(inner))
 
     def _huge(self, node: Node) -> bool:
@@ -345,6 +385,14 @@ class Arithmetic:
     def _of_table(self, *rows: tuple[Node, ...]) -> Any:
         numbers = [[self.of(cell) for cell in row if cell.kind != "word"] for row in rows]
         return np.array([row for row in numbers if row])
+
+
+def _picked(array: Any, where: tuple[Any, ...]) -> Any:
+    try:
+        found = array[where]
+    except IndexError as error:
+        raise Unsaid(str(error)) from error
+    return Each.of(found) if any(isinstance(place, Each) for place in where) else found
 
 
 def _integer(node: Node) -> int | None:
