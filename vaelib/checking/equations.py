@@ -165,7 +165,10 @@ class Equation:
                     values.names[key] = defined(values, statement, conditions)
             values.require(self.conditions)
             found = [part(values) for part in parts]
-            return found[0] if len(found) == 1 else np.stack([np.asarray(v) for v in found])
+            if len(found) == 1:
+                return found[0]
+            arrays = [np.asarray(v) for v in found]  # a vector and a matrix: one above the other
+            return np.stack(arrays) if len({a.ndim for a in arrays}) == 1 else np.vstack(arrays)
 
         return evaluate
 
@@ -189,9 +192,18 @@ class Defined:
             self.values.require(self.conditions)
             return self.values.agreeing(self.right, strict=True)
 
+    def log(self, *arguments: Any) -> Any:
+        """The logarithm of its value, which may be too small for a float itself."""
+        if len(self.right) > 1:
+            return self.values.f.log(self(*arguments))
+        with self.values.several(dict(zip(self.formal, arguments, strict=True))):
+            self.values.require(self.conditions)
+            return self.values._log(self.right[0])
+
     def law(self) -> Any:
-        """With its variable left free: a table of probabilities."""
-        return self.values.of(self.right[-1])
+        """With its variable left free: a table of probabilities, or a normal distribution."""
+        right = self.right[-1]
+        return self.values._law(right) if right.kind == "normal" else self.values.of(right)
 
 
 def meanings(define: Mapping[str, Any], f: Any, case: Mapping[str, Any]) -> dict[str, Any]:
