@@ -9,11 +9,13 @@ array with one axis for each of its arguments that an index runs over, or a dist
 argument. A whole term of the page can be a key as well, written without spaces, spacing and brackets' sizes.
 """
 
+import copy
 import functools
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +108,8 @@ class Equation:
         if len(statement.sides) > 1 and statement.sides[0].kind in ("name", "apply"):
             key = written(statement.sides[0])
             self.definitions.append((key, statement, conditions))
-            self.functions |= {key.partition("(")[0]} if "(" in key else set()
+            if "(" in key:  # f_k(x) says that f_{k+1} is a function as well
+                self.functions |= {key.partition("(")[0], statement.sides[0].parts[0].parts[0]}
 
     def relation(self, k: int, truth: int | None) -> str:
         """What side k should be to the side that a witness knows, which is the last that is no number, by the print."""
@@ -140,7 +143,7 @@ class Equation:
             try:
                 return values.agreeing(nodes)
             except Unsaid:
-                if nodes[-1].kind in ("name", "apply") and nodes[-1] is not last:
+                if mere(nodes[-1]) and nodes[-1] is not last:
                     return values.of(last)
                 raise
 
@@ -161,8 +164,11 @@ class Equation:
         def evaluate(f: Any, **case: Any) -> Any:
             values = Values(f, meanings(self.define, f, case))
             for key, statement, conditions in self.definitions:
-                if key not in values.names:
+                known = values.names.get(key)
+                if known is None:
                     values.names[key] = defined(values, statement, conditions)
+                elif isinstance(known, Defined):  # sum_z p(x, z) or, where z is continuous, an integral
+                    known.otherwise = known.otherwise or Defined(values, statement, conditions)
             values.require(self.conditions)
             found = [part(values) for part in parts]
             if len(found) == 1:
@@ -171,6 +177,11 @@ class Equation:
             return np.stack(arrays) if len({a.ndim for a in arrays}) == 1 else np.vstack(arrays)
 
         return evaluate
+
+
+def mere(node: Node) -> bool:
+    """Whether it only names the value: R, f(x), theta^2."""
+    return node.kind in ("name", "apply") or (node.kind in ("power", "index") and mere(node.parts[0]))
 
 
 def defined(values: Values, statement: Statement, conditions: list[Statement]) -> Any:
@@ -186,24 +197,46 @@ class Defined:
         left, *self.right = statement.sides
         self.values, self.conditions = values, conditions
         self.formal = [written(argument) for group in left.parts[1] for argument in group]
+        base, script = left.parts[0].parts
+        one = script and len(script) == 1 and script[0].kind == "name"
+        self.indexed = (base, written(script[0]) if one else "", len(self.formal))
+        self.at: dict[str, Any] = {}  # its index
+        self.otherwise: Defined | None = None  # what the page says of the same name after that
+
+    def where(self, at: dict[str, Any]) -> "Defined":
+        """The function with this index."""
+        other = copy.copy(self)
+        other.at = at
+        return other
+
+    @contextmanager
+    def given(self, arguments: tuple[Any, ...]) -> Generator[None]:
+        """In this block the formal arguments have these values; one that is None keeps what it has."""
+        values = {name: value for name, value in zip(self.formal, arguments, strict=True) if value is not None}
+        with self.values.several({**values, **self.at}):
+            self.values.require(self.conditions)
+            yield
 
     def __call__(self, *arguments: Any) -> Any:
-        with self.values.several(dict(zip(self.formal, arguments, strict=True))):
-            self.values.require(self.conditions)
-            return self.values.agreeing(self.right, strict=True)
+        with self.given(arguments):
+            try:
+                return self.values.agreeing(self.right, strict=True)
+            except Unsaid:
+                if self.otherwise is None:
+                    raise
+        return self.otherwise(*arguments)
 
     def log(self, *arguments: Any) -> Any:
         """The logarithm of its value, which may be too small for a float itself."""
-        if len(self.right) > 1:
+        if len(self.right) > 1 or self.otherwise:
             return self.values.f.log(self(*arguments))
-        with self.values.several(dict(zip(self.formal, arguments, strict=True))):
-            self.values.require(self.conditions)
+        with self.given(arguments):
             return self.values._log(self.right[0])
 
     def law(self) -> Any:
         """With its variable left free: a table of probabilities, or a normal distribution."""
         right = self.right[-1]
-        return self.values._law(right) if right.kind == "normal" else self.values.of(right)
+        return self.values._law(right) if right.kind in ("normal", "large") else self.values.of(right)
 
 
 def meanings(define: Mapping[str, Any], f: Any, case: Mapping[str, Any]) -> dict[str, Any]:
@@ -222,7 +255,11 @@ def meanings(define: Mapping[str, Any], f: Any, case: Mapping[str, Any]) -> dict
         if formal and set(formal) <= set(takes):
             names[key] = _partial(value, fixed, formal)
         else:
-            names[key] = value(**fixed)
+            try:
+                names[key] = value(**fixed)
+            except Exception:
+                if f.name == "numpy":
+                    raise  # elsewhere what numpy, scipy or torch are needed for has no meaning
     return names
 
 

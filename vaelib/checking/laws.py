@@ -59,7 +59,7 @@ class Values(Arithmetic):
         else:
             end = first - 1 + self._length(name, body)
         first = int(self.of(bound)) + (how == ">") if how in (">", "\\ge") and bound is not None else first
-        base = 1 if how != "=" else first
+        base = min(first, 1) if how == "=" else 1  # entries count from one, or from zero where the sum does
         return [Place(value, value - base) for value in range(first, end + 1)]
 
     def _length(self, name: str, body: Node) -> int:
@@ -166,11 +166,27 @@ class Values(Arithmetic):
                 keys = [key for key in self.names if key.partition("(")[0] == written(node)]
                 value = self.names[min(keys, key=lambda key: "(" not in key)] if keys else None
                 value = value.law() if hasattr(value, "law") else value
+                if not keys and node.parts[1]:  # q_i, a law for each i
+                    value = self._readable(self.of(node))
             if hasattr(value, "shape") or hasattr(value, "logpdf"):
                 return self._readable(value)
+        elif node.kind == "large" and node.parts[0] == "prod" and (laws := self._factors(node)):
+            return Independent(laws) if hasattr(laws[0], "logpdf") else functools.reduce(np.multiply.outer, laws)
         elif node.kind in ("sum", "product", "ratio", "large"):
             return Density(lambda z: self._at(z, node))
         raise Unsaid(f"{written(node)} is no law that anybody has named")
+
+    def _factors(self, node: Node) -> list[Any]:
+        """The laws of which one of independent variables is the product; none if they are not laws of one variable."""
+        _, ranges, body = node.parts
+        laws = []
+        try:
+            for place in self._places(written(ranges[0][0]), *ranges[0][1:], body):
+                with self.binding(written(ranges[0][0]), place):
+                    laws.append(self._law(body))
+        except Unsaid:
+            return []
+        return laws if all(hasattr(law, "logpdf") or np.ndim(law) == 1 for law in laws) else []
 
     def _meaning(self, name: Node, groups: tuple[tuple[Node, ...], ...]) -> tuple[Any, str]:
         value, key = super()._meaning(name, groups)
@@ -194,13 +210,15 @@ class Values(Arithmetic):
 
     def _of_divergence(self, first: Node, second: Node) -> Any:
         q, p = self._law(first), self._law(second)
-        if type(q).__name__ == type(p).__name__ == "multivariate_normal_frozen":
+        if hasattr(q, "cov") and hasattr(p, "cov"):
+            if not self.numbers:
+                raise Unsaid("distributions of several variables, outside float64")
             points = _sigma_points(q)  # a logarithm of a ratio of two is of degree two, for which these are exact
             return np.mean(q.logpdf(points) - p.logpdf(points))
         if not hasattr(q, "logpdf"):
             from scipy import special
 
-            return special.rel_entr(q, p).sum()
+            return special.rel_entr(q, p).sum() if self.numbers else np.sum(q * self.f.log(q / p))
         return self.f.mean(lambda z: q.logpdf(z) - p.logpdf(z), q)
 
     def _log(self, inner: Node) -> Any:
@@ -287,7 +305,7 @@ class Values(Arithmetic):
             return -self.f.mean(q.logpdf, q)
         from scipy import special
 
-        return special.entr(q).sum()
+        return special.entr(q).sum() if self.numbers else -np.sum(q * self.f.log(q))
 
 
 class Bell:
@@ -314,6 +332,19 @@ class Bell:
     def pdf(self, value: Any) -> Any:
         """Its density."""
         return self.f.exp(self.logpdf(value))
+
+
+class Independent:
+    """Independent variables, each with its law."""
+
+    def __init__(self, laws: list[Any]):
+        self.laws = laws
+        if all(isinstance(law, Bell) for law in laws):
+            self.mean, self.cov = np.array([law.mean() for law in laws]), np.diag([law.std() ** 2 for law in laws])
+
+    def logpdf(self, value: Any) -> Any:
+        """The logarithm of the joint density; the variables are on the last axis."""
+        return functools.reduce(lambda a, b: a + b, (law.logpdf(value[..., i]) for i, law in enumerate(self.laws)))
 
 
 class Density:

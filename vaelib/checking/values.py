@@ -117,8 +117,20 @@ class Arithmetic:
         if hasattr(meaning, "logpdf"):
             return meaning.pdf(self.of(arguments[0]))
         if callable(meaning):
-            return meaning(*(self._place(argument) or self.of(argument) for argument in arguments))
+            return meaning(*self._arguments(meaning, arguments))
         return self._picked(meaning, arguments, formal)
+
+    def _arguments(self, meaning: Any, arguments: list[Node]) -> list[Any]:
+        """Their values; None for one that has none where a function of the page is given the very name it is told in."""
+        values: list[Any] = []
+        for argument, formal in zip(arguments, getattr(meaning, "formal", [None] * len(arguments)), strict=True):
+            try:
+                values.append(self._place(argument) or self.of(argument))
+            except Unsaid:
+                if written(argument) != formal:
+                    raise
+                values.append(None)
+        return values
 
     def _picked(self, table: Any, arguments: list[Node], formal: str) -> Any:
         """The entry where the indices stand. A table has an axis for each index, or for each argument."""
@@ -158,6 +170,13 @@ class Arithmetic:
                 alike = start == head and rest and list(map(len, formal)) == list(map(len, given))
                 if alike and (callable(value) or formal in (given, text)):
                     return value, other
+        if name.parts[1] and getattr(self.names.get(name.parts[0]), "dtype", None) == object:  # q_i(z_i), a law for each i
+            return self._entry(self.names[name.parts[0]], name.parts[1]), key
+        for other, value in self.names.items():  # f_{k+1}(x), where the page defines f_k(x)
+            base, index, number = getattr(value, "indexed", ("", "", 0))
+            if index and base == name.parts[0] and len(name.parts[1] or ()) == 1 and number == sum(map(len, groups)):
+                k = int(self.of(name.parts[1][0]))
+                return value.where({index: Place(k, k - 1)}), other
         raise Unsaid(f"{key}: nobody has said what it means")
 
     def written(self, node: Node) -> str:
@@ -260,7 +279,7 @@ class Arithmetic:
             if hasattr(meaning, "logpdf"):
                 return meaning.logpdf(self.of(inner.parts[1][0][0]))
             if hasattr(meaning, "log"):
-                return meaning.log(*(self._place(a) or self.of(a) for group in inner.parts[1] for a in group))
+                return meaning.log(*self._arguments(meaning, [a for group in inner.parts[1] for a in group]))
         return self.f.log(self.of(inner))
 
     def _huge(self, node: Node) -> bool:

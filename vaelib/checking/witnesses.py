@@ -350,8 +350,13 @@ def _mean_of_one(function: Callable[[Any], Any], law: Any) -> float:
     else:
         (low, high), inner = law.support(), law.ppf([1e-9, 1e-3, 0.1, 0.5, 0.9, 0.999, 1 - 1e-9])
         ends = [low, *inner, high]
+
+    def integrand(x: float) -> float:
+        density = law.pdf(x)
+        return density * function(x) if density else 0.0  # the function may be infinite there
+
     parts = [
-        quad(lambda x: law.pdf(x) * function(x), a, b, epsabs=1e-13, epsrel=1e-11, limit=400)[0]
+        quad(integrand, a, b, epsabs=1e-13, epsrel=1e-11, limit=400)[0]
         for a, b in itertools.pairwise(ends)
         if b > a
     ]
