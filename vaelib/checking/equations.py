@@ -9,11 +9,13 @@ array with one axis for each of its arguments that an index runs over, or a dist
 argument. A whole term of the page can be a key as well, written without spaces, spacing and brackets' sizes.
 """
 
+import copy
 import functools
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ import numpy as np
 
 from .latex import heads, read
 from .laws import Values
-from .tokens import Node, Statement, Unreadable, identifier
+from .tokens import Node, Statement, Unreadable
 from .values import arguments_of, written
 from .witnesses import Unsaid
 
@@ -160,7 +162,7 @@ class Equation:
             try:
                 return values.agreeing(nodes)
             except Unsaid:
-                if nodes[-1].kind in ("name", "apply") and nodes[-1] is not last and not values.knows(nodes[-1]):
+                if mere(nodes[-1]) and nodes[-1] is not last and not values.knows(nodes[-1]):
                     return values.of(last)
                 raise
 
@@ -180,8 +182,11 @@ class Equation:
         values = Values(f, meanings(self.define, f, case))
         values.anew = lambda **changed: self.values(f, {**case, **changed})
         for key, statement, conditions in self.definitions:
-            if key not in values.names:
+            known = values.names.get(key)
+            if known is None:
                 values.names[key] = defined(values, statement, conditions)
+            elif isinstance(known, Defined):  # sum_z p(x, z) or, where z is continuous, an integral
+                known.otherwise = known.otherwise or Defined(values, statement, conditions)
         return values
 
     def formula(self, parts: list[Callable[["Values"], Any]]) -> Callable[..., Any]:
@@ -191,9 +196,17 @@ class Equation:
             values = self.values(f, case)
             values.require(self.conditions)
             found = [part(values) for part in parts]
-            return found[0] if len(found) == 1 else np.stack([np.asarray(v) for v in found])
+            if len(found) == 1:
+                return found[0]
+            arrays = [np.asarray(v) for v in found]  # a vector and a matrix: one above the other
+            return np.stack(arrays) if len({a.ndim for a in arrays}) == 1 else np.vstack(arrays)
 
         return evaluate
+
+
+def mere(node: Node) -> bool:
+    """Whether it only names the value: R, f(x), theta^2."""
+    return node.kind in ("name", "apply") or (node.kind in ("power", "index") and mere(node.parts[0]))
 
 
 def defined(values: Values, statement: Statement, conditions: list[Statement]) -> Any:
@@ -211,17 +224,44 @@ class Defined:
         self.formal = [written(argument) for group in left.parts[1] for argument in group]
         base, script = left.parts[0].parts
         one = script and len(script) == 1 and script[0].kind == "name"
-        self.indexed = (base, identifier(script[0]) if one else "", len(self.formal))
+        self.indexed = (base, written(script[0]) if one else "", len(self.formal))
+        self.at: dict[str, Any] = {}  # its index
+        self.otherwise: Defined | None = None  # what the page says of the same name after that
 
-    def __call__(self, *arguments: Any, **index: Any) -> Any:
-        with self.values.several({**dict(zip(self.formal, arguments, strict=True)), **index}):
+    def where(self, at: dict[str, Any]) -> "Defined":
+        """The function with this index."""
+        other = copy.copy(self)
+        other.at = at
+        return other
+
+    @contextmanager
+    def given(self, arguments: tuple[Any, ...]) -> Generator[None]:
+        """In this block the formal arguments have these values; one that is None keeps what it has."""
+        values = {name: value for name, value in zip(self.formal, arguments, strict=True) if value is not None}
+        with self.values.several({**values, **self.at}):
             self.values.require(self.conditions)
-            return self.values.agreeing(self.right, strict=True)
+            yield
+
+    def __call__(self, *arguments: Any) -> Any:
+        with self.given(arguments):
+            try:
+                return self.values.agreeing(self.right, strict=True)
+            except Unsaid:
+                if self.otherwise is None:
+                    raise
+        return self.otherwise(*arguments)
+
+    def log(self, *arguments: Any) -> Any:
+        """The logarithm of its value, which may be too small for a float itself."""
+        if len(self.right) > 1 or self.otherwise:
+            return self.values.f.log(self(*arguments))
+        with self.given(arguments):
+            return self.values._log(self.right[0])
 
     def law(self) -> Any:
-        """With its variable left free: a table of probabilities, or what the page says it is."""
-        node = self.right[-1]
-        return self.values._law(node) if node.kind in ("normal", "large") else self.values.of(node)
+        """With its variable left free: a table of probabilities, or a normal distribution."""
+        right = self.right[-1]
+        return self.values._law(right) if right.kind in ("normal", "large") else self.values.of(right)
 
 
 def meanings(define: Mapping[str, Any], f: Any, case: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import functools
 import itertools
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ class Values(Arithmetic):
         else:
             end = first - 1 + self._length(name, body)
         first = int(self.of(bound)) + (how == ">") if how in (">", "\\ge") and bound is not None else first
-        base = 1 if how != "=" else first
+        base = min(first, 1) if how == "=" else 1  # entries count from one, or from zero where the sum does
         return [Place(value, value - base) for value in range(first, end + 1)]
 
     def _length(self, name: str, body: Node) -> int:
@@ -147,15 +148,17 @@ class Values(Arithmetic):
         value: Any
         while node.kind == "group":
             (node,) = node.parts
-        if not self.numbers:
-            raise Unsaid("a distribution, outside float64")
-        from scipy import stats
-
+        if self.f.name == "flint":
+            raise Unsaid("a distribution, in balls")
         if node.kind == "normal":
             mean, variance = map(self.of, node.parts[0][-1])
             if np.ndim(variance) == 2:
+                if not self.numbers:
+                    raise Unsaid("a distribution of several variables, outside float64")
+                from scipy import stats
+
                 return stats.multivariate_normal(np.broadcast_to(mean, len(variance)), variance)
-            return stats.norm(mean, np.sqrt(variance))
+            return Bell(self.f, mean, self.f.sqrt(variance))
         if node.kind in ("name", "apply"):
             if node.kind == "apply":
                 value, formal = self._meaning(*node.parts)
@@ -169,25 +172,42 @@ class Values(Arithmetic):
             else:
                 keys = [key for key in self.names if key.partition("(")[0] == written(node)]
                 value = self.names[min(keys, key=lambda key: "(" not in key)] if keys else None
+                value = value.law() if hasattr(value, "law") else value
+                if not keys and node.parts[1]:  # q_i, a law for each i
+                    value = self._readable(self.of(node))
             if hasattr(value, "shape") or hasattr(value, "logpdf"):
-                return value
-        elif node.kind == "large" and node.parts[0] == "prod" and (laws := self._parts(node)):
-            return laws[0] if len(laws) == 1 else functools.reduce(np.multiply.outer, laws)
+                return self._readable(value)
+        elif node.kind == "large" and node.parts[0] == "prod" and (laws := self._factors(node)):
+            if hasattr(laws[0], "logpdf"):
+                return laws[0] if len(laws) == 1 else Independent(laws)
+            return functools.reduce(np.multiply.outer, laws)
         elif node.kind in ("sum", "product", "ratio", "large"):
             return Density(lambda z: self._at(z, node))
         raise Unsaid(f"{written(node)} is no law that anybody has named")
 
-    def _parts(self, node: Node) -> list[Any]:
-        """The laws of which that of independent parts is the product, if it is one law alone or they are tables."""
-        _, (range_,), body = node.parts
+    def _factors(self, node: Node) -> list[Any]:
+        """The laws of which one of independent variables is the product; none if they are not laws of one variable."""
+        _, ranges, body = node.parts
         laws = []
-        for place in self._places(written(range_[0]), *range_[1:], body):
-            with self.binding(written(range_[0]), place):
-                try:
+        try:
+            for place in self._places(written(ranges[0][0]), *ranges[0][1:], body):
+                with self.binding(written(ranges[0][0]), place):
                     laws.append(self._law(body))
-                except Unsaid:
-                    return []
-        return laws if len(laws) == 1 or all(np.ndim(law) == 1 for law in laws) else []
+        except Unsaid:
+            return []
+        return laws if all(hasattr(law, "logpdf") or np.ndim(law) == 1 for law in laws) else []
+
+    def _meaning(self, name: Node, groups: tuple[tuple[Node, ...], ...]) -> tuple[Any, str]:
+        value, key = super()._meaning(name, groups)
+        return self._readable(value), key
+
+    def _readable(self, law: Any) -> Any:
+        """A normal distribution of scipy is one in any arithmetic; others are not."""
+        if getattr(getattr(law, "dist", None), "name", "") == "norm" and len(getattr(law, "args", ())) == 2:
+            return Bell(self.f, *law.args)
+        if hasattr(law, "logpdf") and self.f.name == "flint":
+            raise Unsaid("a distribution, in balls")
+        return law
 
     def _at(self, value: Any, node: Node) -> Any:
         """A mixture or product of densities, written without an argument, at this value."""
@@ -199,7 +219,9 @@ class Values(Arithmetic):
 
     def _of_divergence(self, first: Node, second: Node) -> Any:
         q, p = self._law(first), self._law(second)
-        if type(q).__name__ == type(p).__name__ == "multivariate_normal_frozen":
+        if hasattr(q, "cov") and hasattr(p, "cov"):
+            if not self.numbers:
+                raise Unsaid("distributions of several variables, outside float64")
             points = _sigma_points(q)  # a logarithm of a ratio of two is of degree two, for which these are exact
             return np.mean(q.logpdf(points) - p.logpdf(points))
         if getattr(getattr(q, "dist", None), "name", "") == getattr(getattr(p, "dist", None), "name", "") == "norm":
@@ -208,6 +230,8 @@ class Values(Arithmetic):
         if not hasattr(q, "logpdf"):
             from scipy import special
 
+            if not self.numbers:
+                return np.sum(q * self.f.log(q / p))
             return special.rel_entr(np.ravel(q), np.ravel(p)).sum()
         return self.f.mean(lambda z: q.logpdf(z) - p.logpdf(z), q)
 
@@ -228,7 +252,7 @@ class Values(Arithmetic):
             raise Unsaid("a conditional mean")
         return self._average(law, body)
 
-    def _average(self, law: Node | None, body: Node) -> Any:
+    def _average(self, law: Node | None, body: Node, then: Callable[[Any], Any] = lambda value: value) -> Any:
         q, names = self._variables(law)
         if hasattr(q, "logpdf"):
             if len(names) != 1:
@@ -236,7 +260,7 @@ class Values(Arithmetic):
 
             def at(value: Any) -> Any:
                 with self.binding(names[0], value):
-                    return self.of(body)
+                    return then(self.of(body))
 
             return self.f.mean(at, q)
         if self.numbers and (at_once := self._at_once(q, names, body)) is not None:
@@ -245,7 +269,7 @@ class Values(Arithmetic):
         for where in np.ndindex(*np.shape(q)):
             if q[where]:
                 with self.several(dict(zip(names, (Place(i + 1, i) for i in where), strict=True))):
-                    total = total + q[where] * self.of(body)
+                    total = total + q[where] * then(self.of(body))
         return total
 
     def _at_once(self, table: np.ndarray, names: list[str], body: Node) -> float | None:
@@ -276,7 +300,7 @@ class Values(Arithmetic):
             keys = [key for key in self.names if key.startswith("~")]
             if len(keys) != 1:
                 raise Unsaid("a mean, and nothing says over what")
-            return self.names[keys[0]], keys[0][1:].split(",")
+            return self._readable(self.names[keys[0]]), keys[0][1:].split(",")
         if law.kind == "drawn" and law.parts[0].kind in ("pair", "drawn"):
             names, tables = zip(*self._draws(law), strict=True)
             if not all(np.ndim(table) == 1 for table in tables):
@@ -285,7 +309,7 @@ class Values(Arithmetic):
         if law.kind == "drawn":
             return self._law(law.parts[1]), [written(law.parts[0])]
         if f"~{written(law)}" in self.names:
-            return self.names[f"~{written(law)}"], [written(law)]
+            return self._readable(self.names[f"~{written(law)}"]), [written(law)]
         found = self._law(law)
         if law.kind == "apply":
             return found, [written(a) for a in law.parts[1][0]]
@@ -320,7 +344,10 @@ class Values(Arithmetic):
         return square - mean**2
 
     def _of_covariance(self, law: Node | None, body: Node, given: Node | None) -> Any:
-        raise Unsaid("a covariance")
+        if given is not None:
+            raise Unsaid("a conditional covariance")
+        mean = self._average(law, body)
+        return self._average(law, body, lambda value: np.outer(value, value)) - np.outer(mean, mean)
 
     def _of_entropy(self, law: Node | None, body: Node, given: Node | None) -> Any:
         q = self._law(body)
@@ -328,7 +355,46 @@ class Values(Arithmetic):
             return -self.f.mean(q.logpdf, q)
         from scipy import special
 
-        return special.entr(q).sum()
+        return special.entr(q).sum() if self.numbers else -np.sum(q * self.f.log(q))
+
+
+class Bell:
+    """A normal distribution in any arithmetic, with the methods of scipy's."""
+
+    dist = SimpleNamespace(name="norm")
+
+    def __init__(self, f: Any, mean: Any, deviation: Any):
+        self.f, self.args = f, (mean, deviation)
+
+    def mean(self) -> Any:
+        """Its mean."""
+        return self.args[0]
+
+    def std(self) -> Any:
+        """Its standard deviation."""
+        return self.args[1]
+
+    def logpdf(self, value: Any) -> Any:
+        """The logarithm of its density."""
+        mean, deviation = self.args
+        return -(((value - mean) / deviation) ** 2) / 2 - self.f.log(deviation) - self.f.log(2 * self.f.pi) / 2
+
+    def pdf(self, value: Any) -> Any:
+        """Its density."""
+        return self.f.exp(self.logpdf(value))
+
+
+class Independent:
+    """Independent variables, each with its law."""
+
+    def __init__(self, laws: list[Any]):
+        self.laws = laws
+        if all(isinstance(law, Bell) for law in laws):
+            self.mean, self.cov = np.array([law.mean() for law in laws]), np.diag([law.std() ** 2 for law in laws])
+
+    def logpdf(self, value: Any) -> Any:
+        """The logarithm of the joint density; the variables are on the last axis."""
+        return functools.reduce(lambda a, b: a + b, (law.logpdf(value[..., i]) for i, law in enumerate(self.laws)))
 
 
 class Density:

@@ -145,8 +145,20 @@ class Arithmetic:
         if hasattr(meaning, "logpdf"):
             return meaning.pdf(self.of(arguments[0]))
         if callable(meaning):
-            return meaning(*(self._place(argument) or self.of(argument) for argument in arguments))
+            return meaning(*self._arguments(meaning, arguments))
         return self._picked(meaning, arguments, formal)
+
+    def _arguments(self, meaning: Any, arguments: list[Node]) -> list[Any]:
+        """Their values; None for one that has none, where a function of the page is given the name it is told in."""
+        values: list[Any] = []
+        for argument, formal in zip(arguments, getattr(meaning, "formal", [None] * len(arguments)), strict=True):
+            try:
+                values.append(self._place(argument) or self.of(argument))
+            except Unsaid:
+                if written(argument) != formal:
+                    raise
+                values.append(None)
+        return values
 
     def _picked(self, table: Any, arguments: list[Node], formal: str, law: bool = False) -> Any:
         """The entry where the indices stand. A table has an axis for each index, or for each argument.
@@ -187,18 +199,23 @@ class Arithmetic:
         key = self.written(Node("apply", (name, groups)))
         if key in self.names:
             return self.names[key], key
-        head, given = self.written(name), [[self.written(argument) for argument in group] for group in groups]
+        given = [[self.written(argument) for argument in group] for group in groups]
         text = [[written(argument).replace("'", "") for argument in group] for group in groups]
-        for other, value in self.names.items():
-            start, _, rest = other.partition("(")
-            formal = [group.split(",") for group in rest[:-1].split("|")]
-            alike = start == head and rest and list(map(len, formal)) == list(map(len, given))
-            if alike and (callable(value) or formal in (given, text)):
-                return value, other
+        for head in (written(name), self.written(name)):  # f' is itself, if it is named
+            for other, value in self.names.items():
+                start, _, rest = other.partition("(")
+                formal = [group.split(",") for group in rest[:-1].split("|")]
+                alike = start == head and rest and list(map(len, formal)) == list(map(len, given))
+                if alike and (callable(value) or formal in (given, text)):
+                    return value, other
+        laws = self.names.get(name.parts[0])
+        if name.parts[1] and isinstance(laws, np.ndarray) and laws.dtype == object:  # q_i(z_i), a law for each i
+            return self._entry(laws, name.parts[1]), key
         for other, value in self.names.items():  # f_{k+1}(x), where the page defines f_k(x)
             base, index, number = getattr(value, "indexed", ("", "", 0))
             if index and base == name.parts[0] and len(name.parts[1] or ()) == 1 and number == sum(map(len, groups)):
-                return functools.partial(value, **{index: self.of(name.parts[1][0])}), other
+                k = int(self.of(name.parts[1][0]))
+                return value.where({index: Place(k, k - 1)}), other
         raise Unsaid(f"{key}: nobody has said what it means")
 
     def written(self, node: Node) -> str:
@@ -296,8 +313,12 @@ class Arithmetic:
             return self._log(inner.parts[0]) - self._log(inner.parts[1])
         if inner.kind == "product" and any(self._huge(part) for part in inner.parts):
             return functools.reduce(lambda a, b: a + b, map(self._log, inner.parts))
-        if inner.kind == "apply" and self._huge(inner):
-            return self._meaning(*inner.parts)[0].logpdf(self.of(inner.parts[1][0][0]))
+        if inner.kind == "apply":
+            meaning = self._meaning(*inner.parts)[0] if self.knows(inner) else None
+            if hasattr(meaning, "logpdf"):
+                return meaning.logpdf(self.of(inner.parts[1][0][0]))
+            if hasattr(meaning, "log"):
+                return meaning.log(*self._arguments(meaning, [a for group in inner.parts[1] for a in group]))
         return self.f.log(self.of(inner))
 
     def _huge(self, node: Node) -> bool:
@@ -384,7 +405,8 @@ class Arithmetic:
 
     def _of_table(self, *rows: tuple[Node, ...]) -> Any:
         numbers = [[self.of(cell) for cell in row if cell.kind != "word"] for row in rows]
-        return np.array([row for row in numbers if row])
+        table = np.array([row for row in numbers if row])
+        return table[:, 0] if table.shape[1] == 1 else table  # a column is a vector
 
 
 def _picked(array: Any, where: tuple[Any, ...]) -> Any:

@@ -190,6 +190,15 @@ def each(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda x: over_array(x) if isinstance(x, np.ndarray) else function(x)
 
 
+@dataclass(frozen=True)
+class Outcomes:
+    """A law with finitely many outcomes, numbers or arrays, and their probabilities: `values` and `weights`."""
+
+    values: np.ndarray
+    weights: np.ndarray
+    logpdf: None = None  # it is a law, but has no density
+
+
 @functools.cache
 def numpy_namespace() -> SimpleNamespace:
     """The functions that a formula may use, on float64 numbers and arrays."""
@@ -239,9 +248,26 @@ def sympy_namespace() -> SimpleNamespace:
         return s.integrate(s.expand(integrand(at)), (at, low, high))
 
     def derivative(function: Callable[[Any], Any], at: Any) -> Any:
-        return s.diff(function(at), at)
+        free = s.Dummy("at", **({"positive": True} if s.sympify(at).is_positive else {"real": True}))
+        return each(lambda x: s.diff(x, free).subs(free, at))(function(free))
 
-    over = {"integral": integral, "derivative": derivative, "mean": _unsaid, "max": s.Max, "min": s.Min}
+    def mean(function: Callable[[Any], Any], law: Any) -> Any:
+        """Under normal distributions; of several variables if their covariance is a matrix of whole numbers."""
+        if hasattr(law, "cov"):
+            noise = np.array([s.Dummy(f"u{i}", real=True) for i in range(len(law.mean))])
+            root = np.array(s.Matrix(law.cov.astype(int)).cholesky(hermitian=False))
+            value = function(law.mean.astype(int) + root @ noise)
+        elif getattr(law.dist, "name", "") == "norm":
+            noise = np.array([s.Dummy("u", real=True)])
+            value = function(law.mean() + law.std() * noise[0])
+        else:
+            raise Unsaid("a mean under a law that is not normal, in symbols")
+        for u in noise:
+            bell = s.exp(-(u**2) / 2) / s.sqrt(2 * s.pi)
+            value = each(lambda x, u=u, bell=bell: s.expand(s.integrate(s.expand(x * bell), (u, -s.oo, s.oo))))(value)
+        return value
+
+    over = {"integral": integral, "derivative": derivative, "mean": mean, "max": s.Max, "min": s.Min}
     return SimpleNamespace(**lifted, **over, sum=np.sum, pi=s.pi, name="sympy", number=number)
 
 
@@ -281,7 +307,7 @@ def _slope(function: Callable[[float], Any], at: float) -> Any:
     def central(h: float) -> Any:
         return (function(at + h) - function(at - h)) / (2 * h)
 
-    h = 1e-3 * max(1.0, abs(at))
+    h = 1e-3 * (max(abs(at), 1e-3) if at else 1.0)
     coarse, middle, fine = central(2 * h), central(h), central(h / 2)
     first, second = (4 * middle - coarse) / 3, (4 * fine - middle) / 3
     return (16 * second - first) / 15
@@ -289,10 +315,35 @@ def _slope(function: Callable[[float], Any], at: float) -> Any:
 
 def _mean(function: Callable[[Any], Any], law: Any) -> Any:
     """The mean of a function under a distribution of scipy.stats."""
+    if isinstance(law, Outcomes):
+        return sum(weight * function(value) for value, weight in zip(law.values, law.weights, strict=True))
+    if hasattr(law, "cov"):
+        return _mean_of_several(function, law)
+    return _by_entries(lambda one: _mean_of_one(one, law), function, float(law.mean() if hasattr(law, "dist") else 0.3))
+
+
+def _by_entries(mean: Callable[[Callable[[Any], Any]], float], function: Callable[[Any], Any], at: float) -> Any:
+    """The mean of each entry of what a function returns; the values are computed once."""
+    shape = np.shape(function(at))
+    if not shape:
+        return mean(function)
+    known = functools.cache(lambda x: np.ravel(function(x)))
+    return np.reshape([mean(lambda x, i=i: known(x)[i]) for i in range(math.prod(shape))], shape)
+
+
+def _mean_of_several(function: Callable[[Any], Any], law: Any) -> Any:
+    """Under a normal distribution of up to four variables: nodes that are exact for polynomials up to degree nine."""
+    if len(law.mean) > 4:
+        raise Unsaid("a mean under a distribution of many variables")
+    nodes, weights = np.polynomial.hermite_e.hermegauss(5)
+    points = np.array(list(itertools.product(nodes, repeat=len(law.mean)))) @ np.linalg.cholesky(law.cov).T
+    shares = np.array([math.prod(w) for w in itertools.product(weights / weights.sum(), repeat=len(law.mean))])
+    return sum(share * function(law.mean + point) for share, point in zip(shares, points, strict=True))
+
+
+def _mean_of_one(function: Callable[[Any], Any], law: Any) -> float:
     from scipy.integrate import quad
 
-    if hasattr(law, "cov"):
-        raise Unsaid("a mean under a distribution of several variables")
     if not hasattr(law, "dist"):
         ends = [-40.0, -10.0, -4.0, -2.0, 0.0, 2.0, 4.0, 10.0, 40.0]
     elif law.dist.name == "norm":
@@ -300,10 +351,13 @@ def _mean(function: Callable[[Any], Any], law: Any) -> Any:
     else:
         (low, high), inner = law.support(), law.ppf([1e-9, 1e-3, 0.1, 0.5, 0.9, 0.999, 1 - 1e-9])
         ends = [low, *inner, high]
+
+    def integrand(x: float) -> float:
+        density = law.pdf(x)
+        return density * function(x) if density else 0.0  # the function may be infinite there
+
     parts = [
-        quad(lambda x: law.pdf(x) * function(x), a, b, epsabs=1e-13, epsrel=1e-11, limit=400)[0]
-        for a, b in itertools.pairwise(ends)
-        if b > a
+        quad(integrand, a, b, epsabs=1e-13, epsrel=1e-11, limit=400)[0] for a, b in itertools.pairwise(ends) if b > a
     ]
     return math.fsum(parts)
 
