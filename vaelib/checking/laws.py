@@ -263,7 +263,7 @@ class Values(Arithmetic):
                     return then(self.of(body))
 
             return self.f.mean(at, q)
-        if self.numbers and (at_once := self._at_once(q, names, body)) is not None:
+        if self.numbers and np.ndim(q) and (at_once := self._at_once(q, names, body)) is not None:
             return at_once
         total = 0.0
         for where in np.ndindex(*np.shape(q)):
