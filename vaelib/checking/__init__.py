@@ -2,11 +2,12 @@
 
 from .claims import Claim
 from .reports import MIME, Report
-from .witnesses import ball_normal_mean, cases, loguniform, normal, normal_mean, simplex, uniform
+from .witnesses import Outcomes, ball_normal_mean, cases, loguniform, normal, normal_mean, simplex, uniform
 
 __all__ = [
     "MIME",
     "Claim",
+    "Outcomes",
     "Report",
     "ball_normal_mean",
     "cases",

@@ -21,7 +21,7 @@ import numpy as np
 
 from .latex import heads, read
 from .laws import Values
-from .tokens import Node, Statement, Unreadable
+from .tokens import KNOWN, Node, Statement, Unreadable
 from .values import arguments_of, written
 from .witnesses import Unsaid
 
@@ -77,14 +77,18 @@ class Equation:
             for statement in statements:
                 self.learn(statement, conditions)
         claimed = []
+        self.functions |= heads(text) - KNOWN
         statements, self.conditions = self.sorted(read(text, self.functions))
         for statement in statements:
             others = [node for s in statements if s is not statement for side in s.sides for node in side.walk()]
             left = statement.sides[0]
-            if statement.relations and left.kind == "name" and left in others and written(left) not in define:
+            known = written(left) in define or not statement.relations
+            if left.kind in ("name", "power") and left in others and not known:
                 self.learn(statement, [])
-            else:
-                claimed.append(statement)
+                continue
+            if left.kind == "apply" and any(n.kind == "apply" and n.parts[0] == left.parts[0] for n in others):
+                self.learn(statement, [])  # claimed as well
+            claimed.append(statement)
         self.claimed = tuple(claimed or statements)
         self.sides = max(len(s.sides) for s in self.claimed)
 
@@ -103,10 +107,11 @@ class Equation:
 
     def learn(self, statement: Statement, conditions: list[Statement]) -> None:
         """Keeps what a statement defines, and that it is a function where it is one."""
-        if len(statement.sides) > 1 and statement.sides[0].kind in ("name", "apply"):
-            key = written(statement.sides[0])
+        left = statement.sides[0]
+        if len(statement.sides) > 1 and left.kind in ("name", "apply", "power"):
+            key = written(left)
             self.definitions.append((key, statement, conditions))
-            self.functions |= {key.partition("(")[0]} if "(" in key else set()
+            self.functions |= {key.partition("(")[0]} if left.kind == "apply" else set()
 
     def relation(self, k: int, truth: int | None) -> str:
         """What side k should be to the side that a witness knows, which is the last that is no number, by the print."""
@@ -165,7 +170,10 @@ class Equation:
                     values.names[key] = defined(values, statement, conditions)
             values.require(self.conditions)
             found = [part(values) for part in parts]
-            return found[0] if len(found) == 1 else np.stack([np.asarray(v) for v in found])
+            if len(found) == 1:
+                return found[0]
+            arrays = [np.asarray(v) for v in found]  # a vector and a matrix: one above the other
+            return np.stack(arrays) if len({a.ndim for a in arrays}) == 1 else np.vstack(arrays)
 
         return evaluate
 
@@ -173,7 +181,7 @@ class Equation:
 def defined(values: Values, statement: Statement, conditions: list[Statement]) -> Any:
     """The value that a statement gives its left side, or the function that it defines, where its conditions hold."""
     left, *right = statement.sides
-    return values.agreeing(right, strict=True) if left.kind == "name" else Defined(values, statement, conditions)
+    return Defined(values, statement, conditions) if left.kind == "apply" else values.agreeing(right, strict=True)
 
 
 class Defined:
@@ -189,9 +197,20 @@ class Defined:
             self.values.require(self.conditions)
             return self.values.agreeing(self.right, strict=True)
 
+    def log(self, *arguments: Any) -> Any:
+        """The logarithm of its value, which may be too small for a float itself."""
+        if len(self.right) > 1:
+            return self.values.f.log(self(*arguments))
+        with self.values.several(dict(zip(self.formal, arguments, strict=True))):
+            self.values.require(self.conditions)
+            return self.values._log(self.right[0])
+
     def law(self) -> Any:
-        """With its variable left free: a table of probabilities."""
-        return self.values.of(self.right[-1])
+        """With its variable left free: a table of probabilities, or a normal distribution."""
+        right = self.right[-1]
+        if right.kind == "normal" and [written(a) for a in right.parts[0][0]] == self.formal:
+            return self.values._law(right)
+        return self.values.of(right)
 
 
 def meanings(define: Mapping[str, Any], f: Any, case: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,11 @@ class Values(Arithmetic):
     def _axis(self, name: str, body: Node) -> int | None:
         for node in body.walk():
             if node.kind in ("name", "index") and node.parts[1]:
-                array: Any = self.names.get(node.parts[0]) if node.kind == "name" else self._quietly(node.parts[0])
+                array: Any = (
+                    self.bound.get(node.parts[0], self.names.get(node.parts[0]))
+                    if node.kind == "name"
+                    else self._quietly(node.parts[0])
+                )
                 for place, part in enumerate(node.parts[1]):
                     if any(n.kind == "name" and written(n) == name for n in part.walk()) and np.ndim(array) > place:
                         return np.shape(array)[place]
@@ -140,15 +145,15 @@ class Values(Arithmetic):
         value: Any
         while node.kind == "group":
             (node,) = node.parts
-        if not self.numbers:
-            raise Unsaid("a distribution, outside float64")
-        from scipy import stats
-
         if node.kind == "normal":
             mean, variance = map(self.of, node.parts[0][-1])
             if np.ndim(variance) == 2:
+                if not self.numbers:
+                    raise Unsaid("a distribution of several variables, outside float64")
+                from scipy import stats
+
                 return stats.multivariate_normal(np.broadcast_to(mean, len(variance)), variance)
-            return stats.norm(mean, np.sqrt(variance))
+            return Bell(self.f, mean, self.f.sqrt(variance))
         if node.kind in ("name", "apply"):
             if node.kind == "apply":
                 value, formal = self._meaning(*node.parts)
@@ -162,11 +167,22 @@ class Values(Arithmetic):
             else:
                 keys = [key for key in self.names if key.partition("(")[0] == written(node)]
                 value = self.names[min(keys, key=lambda key: "(" not in key)] if keys else None
+                value = value.law() if hasattr(value, "law") else value
             if hasattr(value, "shape") or hasattr(value, "logpdf"):
-                return value
+                return self._readable(value)
         elif node.kind in ("sum", "product", "ratio", "large"):
             return Density(lambda z: self._at(z, node))
         raise Unsaid(f"{written(node)} is no law that anybody has named")
+
+    def _meaning(self, name: Node, groups: tuple[tuple[Node, ...], ...]) -> tuple[Any, str]:
+        value, key = super()._meaning(name, groups)
+        return self._readable(value), key
+
+    def _readable(self, law: Any) -> Any:
+        """A normal distribution of scipy is one in any arithmetic; others are not."""
+        if getattr(getattr(law, "dist", None), "name", "") == "norm" and len(getattr(law, "args", ())) == 2:
+            return Bell(self.f, *(map(self.f.number, law.args) if self.f.name == "flint" else law.args))
+        return law
 
     def _at(self, value: Any, node: Node) -> Any:
         """A mixture or product of densities, written without an argument, at this value."""
@@ -184,7 +200,7 @@ class Values(Arithmetic):
         if not hasattr(q, "logpdf"):
             from scipy import special
 
-            return special.rel_entr(q, p).sum()
+            return special.rel_entr(q, p).sum() if self.numbers else self.f.sum(q * (self.f.log(q) - self.f.log(p)))
         return self.f.mean(lambda z: q.logpdf(z) - p.logpdf(z), q)
 
     def _log(self, inner: Node) -> Any:
@@ -204,7 +220,7 @@ class Values(Arithmetic):
             raise Unsaid("a conditional mean")
         return self._average(law, body)
 
-    def _average(self, law: Node | None, body: Node) -> Any:
+    def _average(self, law: Node | None, body: Node, then: Callable[[Any], Any] = lambda value: value) -> Any:
         q, names = self._variables(law)
         if hasattr(q, "logpdf"):
             if len(names) != 1:
@@ -212,14 +228,14 @@ class Values(Arithmetic):
 
             def at(value: Any) -> Any:
                 with self.binding(names[0], value):
-                    return self.of(body)
+                    return then(self.of(body))
 
             return self.f.mean(at, q)
         total = 0.0
         for where in np.ndindex(*np.shape(q)):
             if q[where]:
                 with self.several(dict(zip(names, (Place(i + 1, i) for i in where), strict=True))):
-                    total = total + q[where] * self.of(body)
+                    total = total + q[where] * then(self.of(body))
         return total
 
     @contextmanager
@@ -238,11 +254,11 @@ class Values(Arithmetic):
             keys = [key for key in self.names if key.startswith("~")]
             if len(keys) != 1:
                 raise Unsaid("a mean, and nothing says over what")
-            return self.names[keys[0]], keys[0][1:].split(",")
+            return self._readable(self.names[keys[0]]), keys[0][1:].split(",")
         if law.kind == "drawn":
             return self._law(law.parts[1]), [written(law.parts[0])]
         if f"~{written(law)}" in self.names:
-            return self.names[f"~{written(law)}"], [written(law)]
+            return self._readable(self.names[f"~{written(law)}"]), [written(law)]
         found = self._law(law)
         if law.kind == "apply":
             return found, [written(a) for a in law.parts[1][0]]
@@ -260,7 +276,10 @@ class Values(Arithmetic):
         return square - mean**2
 
     def _of_covariance(self, law: Node | None, body: Node, given: Node | None) -> Any:
-        raise Unsaid("a covariance")
+        if given is not None:
+            raise Unsaid("a conditional covariance")
+        mean = self._average(law, body)
+        return self._average(law, body, lambda value: np.outer(value, value)) - np.outer(mean, mean)
 
     def _of_entropy(self, law: Node | None, body: Node, given: Node | None) -> Any:
         q = self._law(body)
@@ -269,6 +288,32 @@ class Values(Arithmetic):
         from scipy import special
 
         return special.entr(q).sum()
+
+
+class Bell:
+    """A normal distribution in any arithmetic, with the methods of scipy's."""
+
+    dist = SimpleNamespace(name="norm")
+
+    def __init__(self, f: Any, mean: Any, deviation: Any):
+        self.f, self.args = f, (mean, deviation)
+
+    def mean(self) -> Any:
+        """Its mean."""
+        return self.args[0]
+
+    def std(self) -> Any:
+        """Its standard deviation."""
+        return self.args[1]
+
+    def logpdf(self, value: Any) -> Any:
+        """The logarithm of its density."""
+        mean, deviation = self.args
+        return -(((value - mean) / deviation) ** 2) / 2 - self.f.log(deviation) - self.f.log(2 * self.f.pi) / 2
+
+    def pdf(self, value: Any) -> Any:
+        """Its density."""
+        return self.f.exp(self.logpdf(value))
 
 
 class Density:

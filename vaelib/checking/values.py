@@ -149,14 +149,15 @@ class Arithmetic:
         key = self.written(Node("apply", (name, groups)))
         if key in self.names:
             return self.names[key], key
-        head, given = self.written(name), [[self.written(argument) for argument in group] for group in groups]
+        given = [[self.written(argument) for argument in group] for group in groups]
         text = [[written(argument).replace("'", "") for argument in group] for group in groups]
-        for other, value in self.names.items():
-            start, _, rest = other.partition("(")
-            formal = [group.split(",") for group in rest[:-1].split("|")]
-            alike = start == head and rest and list(map(len, formal)) == list(map(len, given))
-            if alike and (callable(value) or formal in (given, text)):
-                return value, other
+        for head in (written(name), self.written(name)):  # f' is itself, if it is named
+            for other, value in self.names.items():
+                start, _, rest = other.partition("(")
+                formal = [group.split(",") for group in rest[:-1].split("|")]
+                alike = start == head and rest and list(map(len, formal)) == list(map(len, given))
+                if alike and (callable(value) or hasattr(value, "logpdf") or formal in (given, text)):
+                    return value, other
         raise Unsaid(f"{key}: nobody has said what it means")
 
     def written(self, node: Node) -> str:
@@ -258,6 +259,8 @@ class Arithmetic:
             meaning, _ = self._meaning(*inner.parts)
             if hasattr(meaning, "logpdf"):
                 return meaning.logpdf(self.of(inner.parts[1][0][0]))
+            if hasattr(meaning, "log"):
+                return meaning.log(*(self._place(a) or self.of(a) for group in inner.parts[1] for a in group))
         return self.f.log(self.of(inner))
 
     def _huge(self, node: Node) -> bool:
@@ -344,7 +347,8 @@ class Arithmetic:
 
     def _of_table(self, *rows: tuple[Node, ...]) -> Any:
         numbers = [[self.of(cell) for cell in row if cell.kind != "word"] for row in rows]
-        return np.array([row for row in numbers if row])
+        table = np.array([row for row in numbers if row])
+        return table[:, 0] if table.shape[1] == 1 else table  # a column is a vector
 
 
 def _integer(node: Node) -> int | None:

@@ -189,6 +189,15 @@ def each(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda x: over_array(x) if isinstance(x, np.ndarray) else function(x)
 
 
+@dataclass(frozen=True)
+class Outcomes:
+    """A law with finitely many outcomes, numbers or arrays, and their probabilities: `values` and `weights`."""
+
+    values: np.ndarray
+    weights: np.ndarray
+    logpdf: None = None  # it is a law, but has no density
+
+
 @functools.cache
 def numpy_namespace() -> SimpleNamespace:
     """The functions that a formula may use, on float64 numbers and arrays."""
@@ -238,15 +247,34 @@ def sympy_namespace() -> SimpleNamespace:
         return s.integrate(s.expand(integrand(at)), (at, low, high))
 
     def derivative(function: Callable[[Any], Any], at: Any) -> Any:
-        return s.diff(function(at), at)
+        free = s.Dummy("at", **({"positive": True} if s.sympify(at).is_positive else {"real": True}))
+        return each(lambda x: s.diff(x, free).subs(free, at))(function(free))
 
-    over = {"integral": integral, "derivative": derivative, "mean": _unsaid, "max": s.Max, "min": s.Min}
+    def mean(function: Callable[[Any], Any], law: Any) -> Any:
+        """Under normal distributions; of several variables if their covariance is a matrix of whole numbers."""
+        if isinstance(law, Outcomes):
+            return sum(weight * function(value) for value, weight in zip(law.values, law.weights, strict=True))
+        if hasattr(law, "cov"):
+            noise = np.array([s.Dummy(f"u{i}", real=True) for i in range(len(law.mean))])
+            root = np.array(s.Matrix(law.cov.astype(int)).cholesky(hermitian=False))
+            value = function(law.mean.astype(int) + root @ noise)
+        elif getattr(law.dist, "name", "") == "norm":
+            noise = np.array([s.Dummy("u", real=True)])
+            value = function(law.mean() + law.std() * noise[0])
+        else:
+            raise Unsaid("a mean under a law that is not normal, in symbols")
+        for u in noise:
+            bell = s.exp(-(u**2) / 2) / s.sqrt(2 * s.pi)
+            value = each(lambda x, u=u, bell=bell: s.expand(s.integrate(s.expand(x * bell), (u, -s.oo, s.oo))))(value)
+        return value
+
+    over = {"integral": integral, "derivative": derivative, "mean": mean, "max": s.Max, "min": s.Min}
     return SimpleNamespace(**lifted, **over, sum=np.sum, pi=s.pi, name="sympy", number=number)
 
 
 def flint_namespace() -> SimpleNamespace:
     """The functions that a formula may use, on balls and object arrays of them, at the precision set by `precision`."""
-    from flint import arb, arb_mat
+    from flint import acb, arb, arb_mat
 
     def method(name: str) -> Callable[[Any], Any]:
         return lambda x: getattr(x if hasattr(x, name) else arb(x), name)()
@@ -260,7 +288,20 @@ def flint_namespace() -> SimpleNamespace:
         "inv": lambda a: np.array(arb_mat(a.tolist()).inv().tolist(), dtype=object),
         "logdet": lambda a: arb_mat(a.tolist()).det().log(),
     }
-    over = {"integral": _unsaid, "derivative": _unsaid, "mean": _unsaid, "max": arb.max, "min": arb.min}
+
+    def integral(integrand: Callable[[Any], Any], low: Any, high: Any) -> Any:
+        """Rigorous where the integrand is analytic: one with a root or logarithm of the variable is not looked at."""
+        if not (arb(low).is_finite() and arb(high).is_finite()):
+            raise Unsaid("an infinite integral, in balls")
+        return acb.integral(lambda x, _: integrand(x), low, high).real
+
+    def mean(function: Callable[[Any], Any], law: Any) -> Any:
+        if getattr(law.dist, "name", "") != "uniform":
+            raise Unsaid("a mean under a law that is not uniform, in balls")
+        low, high = map(arb, law.support())
+        return integral(function, low, high) / (high - low)
+
+    over = {"integral": integral, "derivative": _unsaid, "mean": mean, "max": arb.max, "min": arb.min}
     return SimpleNamespace(**lifted, **matrix, **over, sum=np.sum, pi=arb.pi(), name="flint", number=arb)
 
 
@@ -280,7 +321,7 @@ def _slope(function: Callable[[float], Any], at: float) -> Any:
     def central(h: float) -> Any:
         return (function(at + h) - function(at - h)) / (2 * h)
 
-    h = 1e-3 * max(1.0, abs(at))
+    h = 1e-3 * (max(abs(at), 1e-3) if at else 1.0)
     coarse, middle, fine = central(2 * h), central(h), central(h / 2)
     first, second = (4 * middle - coarse) / 3, (4 * fine - middle) / 3
     return (16 * second - first) / 15
@@ -288,14 +329,41 @@ def _slope(function: Callable[[float], Any], at: float) -> Any:
 
 def _mean(function: Callable[[Any], Any], law: Any) -> Any:
     """The mean of a function under a distribution of scipy.stats."""
+    if isinstance(law, Outcomes):
+        return sum(weight * function(value) for value, weight in zip(law.values, law.weights, strict=True))
+    if hasattr(law, "cov"):
+        return _mean_of_several(function, law)
+    return _by_entries(lambda one: _mean_of_one(one, law), function, float(law.mean() if hasattr(law, "dist") else 0.3))
+
+
+def _by_entries(mean: Callable[[Callable[[Any], Any]], float], function: Callable[[Any], Any], at: float) -> Any:
+    """The mean of each entry of what a function returns; the values are computed once."""
+    shape = np.shape(function(at))
+    if not shape:
+        return mean(function)
+    known = functools.cache(lambda x: np.ravel(function(x)))
+    return np.reshape([mean(lambda x, i=i: known(x)[i]) for i in range(math.prod(shape))], shape)
+
+
+def _mean_of_several(function: Callable[[Any], Any], law: Any) -> Any:
+    """Under a normal distribution of up to four variables: nodes that are exact for polynomials up to degree nine."""
+    if len(law.mean) > 4:
+        raise Unsaid("a mean under a distribution of many variables")
+    nodes, weights = np.polynomial.hermite_e.hermegauss(5)
+    points = np.array(list(itertools.product(nodes, repeat=len(law.mean)))) @ np.linalg.cholesky(law.cov).T
+    shares = np.array([math.prod(w) for w in itertools.product(weights / weights.sum(), repeat=len(law.mean))])
+    return sum(share * function(law.mean + point) for share, point in zip(shares, points, strict=True))
+
+
+def _mean_of_one(function: Callable[[Any], Any], law: Any) -> float:
     from scipy.integrate import quad
 
-    if hasattr(law, "cov"):
-        raise Unsaid("a mean under a distribution of several variables")
     if not hasattr(law, "dist"):
         ends = [-40.0, -10.0, -4.0, -2.0, 0.0, 2.0, 4.0, 10.0, 40.0]
     elif law.dist.name == "norm":
-        return normal_mean(function, float(law.mean()), float(law.std()))
+        mean, scale = float(law.mean()), float(law.std())
+        size = max(1.0, abs(function(mean + scale)), abs(function(mean - 2 * scale)))  # a large one may have mean zero
+        return size * normal_mean(lambda x: function(x) / size, mean, scale)
     else:
         (low, high), inner = law.support(), law.ppf([1e-9, 1e-3, 0.1, 0.5, 0.9, 0.999, 1 - 1e-9])
         ends = [low, *inner, high]
