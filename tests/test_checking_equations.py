@@ -4,9 +4,10 @@ import math
 import numpy as np
 import pytest
 import sympy
+from flint import acb, arb
 from scipy import special, stats
 
-from vaelib.checking import Claim, cases, loguniform, normal, page, simplex
+from vaelib.checking import Claim, Outcomes, cases, loguniform, normal, page, simplex
 from vaelib.checking.equations import on_page
 from vaelib.checking.reports import marked
 
@@ -348,4 +349,86 @@ def test_laws_of_units_squares_and_logarithms_that_the_page_defines(tmp_path):
 
     claim = Claim("3.4", "one index", source="by hand", define={"p(xb|zb)": lambda p: p, "B": lambda p: len(p)})
     claim.numeric("numpy", lambda p: np.log(p).mean(), cases(3, p=simplex(4)))
+
+
+NORMAL = {
+    "D1.2": r"q(z) = \mathcal N(z; \mu, \sigma^2)",
+    "D1.3": r"s(z) = \frac{\partial \log q(z)}{\partial(\mu, \sigma)} "
+    r"= \begin{pmatrix} (z - \mu)/\sigma^2 \\ ((z - \mu)^2 - \sigma^2)/\sigma^3 \end{pmatrix}",
+    "1.11": r"\frac{\partial}{\partial \mu} \mathbb E_q[f(z)] = \mathbb E_\varepsilon[f'(\mu + \sigma \varepsilon)]",
+    "1.12": r"\mathbb E_q[s(z)] = \begin{pmatrix} 0 \\ 0 \end{pmatrix}, \qquad "
+    r"\operatorname{Cov}_q[s(z)] = \frac{1}{\sigma^2} \begin{pmatrix} 1 & 0 \\ 0 & 2 \end{pmatrix}",
+    "1.13": r"\mathbb E[m + L \varepsilon] = m, \qquad \operatorname{Cov}[m + L \varepsilon] = L L^\top",
+    "1.14": r"\mathbb E\Big[\frac1L \sum_{l=1}^L g_l\Big] = \mathbb E[g_1]",
+    "1.15": r"\mathbb E_u[\log p(c + h u)] + \log h \le \log \int_c^{c + h} p(x) dx",
+    "1.16": r"\mathrm{Z}(l) = \int_0^1 e^{l x} dx = \frac{e^l - 1}{l}",
+    "1.17": r"\begin{array}{ll} & \text{by } \mu \\ \text{path} & 2\mu \\ & v \end{array} \qquad v = \mu^2",
+    "1.18": r"P(k) = \begin{cases} a & k = 0 \\ 1 - a & k = 1 \end{cases} \text{and} \sum_{k=0}^1 P(k) = 1",
+    "1.19": r"\log D = \log(2 \hat\sigma^2), \qquad \hat\sigma^2 = \mu^2 / 2",
+}
+FEW = cases(3, mu=normal(0, 1), sigma=loguniform(0.05, 2))
+
+
+def on_a_normal_page(tmp_path, number, define=None, uses=()):
+    show(tmp_path, NORMAL)
+    return Claim(number, "by hand", source="by hand", define=define, uses=uses)
+
+
+def test_a_law_of_the_page_moves_with_its_parameters_in_floats_and_in_symbols(tmp_path):
+    f = {"f(z)": lambda f, z: np.array([z**2, z**3]), "f'(z)": lambda f, z: np.array([2 * z, 3 * z**2])}
+    claim = on_a_normal_page(tmp_path, "1.11", f | {"~varepsilon": stats.norm(0, 1)}, ["D1.2"])
+    mu, sigma = sympy.Symbol("mu", real=True), sympy.Symbol("sigma", positive=True)
+    claim.numeric("by hand", lambda mu, sigma: [2 * mu, 3 * mu**2 + 3 * sigma**2], FEW)
+    claim.symbolic("in symbols", np.array([2 * mu, 3 * mu**2 + 3 * sigma**2]), (mu, sigma))
+    assert claim.report().problems == []
+    assert claim.noticed(NORMAL["1.11"].replace("f'", "f"))
+    assert claim.noticed(NORMAL["1.11"], {"D1.2": NORMAL["D1.2"].replace("z;", r"\mu;")})
+    claim = on_a_normal_page(tmp_path, "1.12", None, ["D1.2", "D1.3"])
+
+    def moments(mu, sigma):
+        return np.array([[0, 0], [1 / sigma**2, 0], [0, 2 / sigma**2]])
+
+    claim.numeric("by hand", moments, FEW)
+    claim.symbolic("in symbols", moments(mu, sigma), (mu, sigma))
+    assert claim.report().problems == []
+    assert claim.noticed(NORMAL["1.12"], {"D1.3": NORMAL["D1.3"].replace("- \\mu)/", "+ \\mu)/")})
+
+
+def test_means_over_several_variables_and_finite_laws(tmp_path):
+    noise = {"~varepsilon": lambda L: stats.multivariate_normal(np.zeros(len(L)), np.eye(len(L)))}
+    claim = on_a_normal_page(tmp_path, "1.13", noise)
+    draw = cases(2, m=normal(0, 1, 2), L=normal(0, 1, (2, 2)))
+    claim.numeric("by hand", lambda m, L: np.vstack([m, L @ L.T]), draw)
+    m, L = np.array(sympy.symbols("m1:3")), np.array(sympy.symbols("l1:5")).reshape(2, 2)
+    claim.symbolic("in symbols", np.vstack([m, L @ L.T]), {"m": m, "L": L})
+    assert claim.report().problems == []
+    law = {"~g": lambda a: Outcomes(np.array([[a, 2 * a], [2 * a, a]]), np.array([0.5, 0.5])), "L": 2}
+    claim = on_a_normal_page(tmp_path, "1.14", law)
+    claim.numeric("by hand", lambda a: 1.5 * a, cases(2, a=normal(0, 1)))
+    assert claim.report().problems == []
+
+
+def test_integrals_and_means_in_balls(tmp_path):
+    claim = on_a_normal_page(tmp_path, "1.15", {"p(x)": stats.norm(0, 1), "~u": stats.uniform(0, 1)})
+
+    def mass(c, h):
+        return acb.integral(lambda x, _: (-x * x / 2).exp(), c, c + h).real.log() - (2 * arb.pi()).log() / 2
+
+    claim.ball("by integration", mass, cases(3, c=normal(0, 1), h=loguniform(0.1, 1)))
+    assert claim.report().problems == []
+    claim = on_a_normal_page(tmp_path, "1.16")
+    claim.ball("by hand", lambda l: l.expm1() / l, cases(3, l=normal(0, 1)))
+    assert claim.report().problems == []
+
+
+def test_what_a_display_defines_for_itself(tmp_path):
+    claim = on_a_normal_page(tmp_path, "1.17")
+    claim.numeric("by hand", lambda mu: [2 * mu, mu**2], cases(3, mu=normal(0, 1)))
+    assert claim.report().problems == []
+    claim = on_a_normal_page(tmp_path, "1.18")
+    claim.numeric("by hand", lambda a, k: [[a, 1 - a][k], 1], [{"a": 0.3, "k": 0}, {"a": 0.3, "k": 1}])
+    assert claim.report().problems == []
+    assert claim.noticed(NORMAL["1.18"].replace("1 - a", "2 - a"))
+    claim = on_a_normal_page(tmp_path, "1.19", {"D": lambda mu: mu**2})
+    claim.numeric("by hand", lambda mu: 2 * math.log(abs(mu)), cases(3, mu=normal(0, 1)))
     assert claim.report().problems == []

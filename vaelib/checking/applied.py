@@ -153,6 +153,8 @@ def table(r: "Reader") -> Node:
         if r.next == "\\text":
             r.take()
             row.append(Node("word", (r.words(),), r.at))
+            while kind != "cases" and r.next not in ("&", "\\\\") and not r.next.startswith("\\end"):
+                r.take()  # words and what follows them in a cell, "by x", are a label
         elif r.next in ("&", "\\\\"):
             if r.take() == "\\\\":
                 rows.append(tuple(row))
@@ -180,6 +182,6 @@ def fraction(r: "Reader", at: int) -> Node:
         return Node("ratio", (r.single(), r.single()), at)
     r.take("{")
     r.take("\\partial")
-    variables = arguments(r, "(", ")")[0][0] if r.next == "(" else (r.name(),)
+    variables = arguments(r, "(", ")")[0] if r.next == "(" else (r.name(),)
     r.take("}")
     return Node("derivative", (variables, r.product() if derived.kind == "nothing" else derived), at)

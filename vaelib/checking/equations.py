@@ -23,7 +23,7 @@ import numpy as np
 
 from .latex import heads, read
 from .laws import Values
-from .tokens import Node, Statement, Unreadable
+from .tokens import KNOWN, Node, Statement, Unreadable
 from .values import arguments_of, written
 from .witnesses import Unsaid
 
@@ -89,19 +89,18 @@ class Equation:
             for statement in statements:
                 self.learn(statement, conditions)
         claimed = []
+        self.functions |= heads(text) - KNOWN
         statements, self.conditions = self.sorted(read(text, self.functions))
         for statement in statements:
             others = [node for s in statements if s is not statement for side in s.sides for node in side.walk()]
             left = statement.sides[0]
-            if (
-                statement.relations
-                and left.kind in ("name", "power")
-                and left in others
-                and written(left) not in define
-            ):
+            known = written(left) in define or not statement.relations
+            if left.kind in ("name", "power") and left in others and not known:
                 self.learn(statement, [])
-            else:
-                claimed.append(statement)
+                continue
+            if left.kind == "apply" and any(n.kind == "apply" and n.parts[0] == left.parts[0] for n in others):
+                self.learn(statement, [])  # claimed as well
+            claimed.append(statement)
         self.claimed = tuple(claimed or statements)
         self.sides = max(len(s.sides) for s in self.claimed)
 
@@ -262,7 +261,9 @@ class Defined:
     def law(self) -> Any:
         """With its variable left free: a table of probabilities, or a normal distribution."""
         right = self.right[-1]
-        if right.kind in ("normal", "large"):
+        if right.kind == "large" or (
+            right.kind == "normal" and [written(a) for a in right.parts[0][0]] == self.formal[: self.free]
+        ):
             return self.values._law(right)
         return self.values.table(self.formal[: self.free], right)
 

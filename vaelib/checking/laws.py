@@ -73,7 +73,11 @@ class Values(Arithmetic):
     def _axis(self, name: str, body: Node) -> int | None:
         for node in body.walk():
             if node.kind in ("name", "index") and node.parts[1]:
-                array: Any = self.names.get(node.parts[0]) if node.kind == "name" else self._quietly(node.parts[0])
+                array: Any = (
+                    self.bound.get(node.parts[0], self.names.get(node.parts[0]))
+                    if node.kind == "name"
+                    else self._quietly(node.parts[0])
+                )
                 for place, part in enumerate(node.parts[1]):
                     if any(n.kind == "name" and written(n) == name for n in part.walk()) and np.ndim(array) > place:
                         return np.shape(array)[place]
@@ -148,8 +152,6 @@ class Values(Arithmetic):
         value: Any
         while node.kind == "group":
             (node,) = node.parts
-        if self.f.name == "flint":
-            raise Unsaid("a distribution, in balls")
         if node.kind == "normal":
             mean, variance = map(self.of, node.parts[0][-1])
             if np.ndim(variance) == 2:
@@ -215,9 +217,7 @@ class Values(Arithmetic):
     def _readable(self, law: Any) -> Any:
         """A normal distribution of scipy is one in any arithmetic; others are not."""
         if getattr(getattr(law, "dist", None), "name", "") == "norm" and len(getattr(law, "args", ())) == 2:
-            return Bell(self.f, *law.args)
-        if hasattr(law, "logpdf") and self.f.name == "flint":
-            raise Unsaid("a distribution, in balls")
+            return Bell(self.f, *(map(self.f.number, law.args) if self.f.name == "flint" else law.args))
         return law
 
     def _at(self, value: Any, node: Node) -> Any:
@@ -242,7 +242,7 @@ class Values(Arithmetic):
             from scipy import special
 
             if not self.numbers:
-                return np.sum(q * self.f.log(q / p))
+                return self.f.sum(q * (self.f.log(q) - self.f.log(p)))
             return special.rel_entr(np.ravel(q), np.ravel(p)).sum()
         return self.f.mean(lambda z: q.logpdf(z) - p.logpdf(z), q)
 

@@ -206,7 +206,7 @@ class Arithmetic:
                 start, _, rest = other.partition("(")
                 formal = [group.split(",") for group in rest[:-1].split("|")]
                 alike = start == head and rest and list(map(len, formal)) == list(map(len, given))
-                if alike and (callable(value) or formal in (given, text)):
+                if alike and (callable(value) or hasattr(value, "logpdf") or formal in (given, text)):
                     return value, other
         laws = self.names.get(name.parts[0])
         if name.parts[1] and isinstance(laws, np.ndarray) and laws.dtype == object:  # q_i(z_i), a law for each i

@@ -253,6 +253,8 @@ def sympy_namespace() -> SimpleNamespace:
 
     def mean(function: Callable[[Any], Any], law: Any) -> Any:
         """Under normal distributions; of several variables if their covariance is a matrix of whole numbers."""
+        if isinstance(law, Outcomes):
+            return sum(weight * function(value) for value, weight in zip(law.values, law.weights, strict=True))
         if hasattr(law, "cov"):
             noise = np.array([s.Dummy(f"u{i}", real=True) for i in range(len(law.mean))])
             root = np.array(s.Matrix(law.cov.astype(int)).cholesky(hermitian=False))
@@ -281,7 +283,7 @@ def sympy_namespace() -> SimpleNamespace:
 
 def flint_namespace() -> SimpleNamespace:
     """The functions that a formula may use, on balls and object arrays of them, at the precision set by `precision`."""
-    from flint import arb, arb_mat
+    from flint import acb, arb, arb_mat
 
     def method(name: str) -> Callable[[Any], Any]:
         return lambda x: getattr(x if hasattr(x, name) else arb(x), name)()
@@ -295,7 +297,20 @@ def flint_namespace() -> SimpleNamespace:
         "inv": lambda a: np.array(arb_mat(a.tolist()).inv().tolist(), dtype=object),
         "logdet": lambda a: arb_mat(a.tolist()).det().log(),
     }
-    over = {"integral": _unsaid, "derivative": _unsaid, "mean": _unsaid, "max": arb.max, "min": arb.min}
+
+    def integral(integrand: Callable[[Any], Any], low: Any, high: Any) -> Any:
+        """Rigorous where the integrand is analytic: one with a root or logarithm of the variable is not looked at."""
+        if not (arb(low).is_finite() and arb(high).is_finite()):
+            raise Unsaid("an infinite integral, in balls")
+        return acb.integral(lambda x, _: integrand(x), low, high).real
+
+    def mean(function: Callable[[Any], Any], law: Any) -> Any:
+        if getattr(law.dist, "name", "") != "uniform":
+            raise Unsaid("a mean under a law that is not uniform, in balls")
+        low, high = map(arb, law.support())
+        return integral(function, low, high) / (high - low)
+
+    over = {"integral": integral, "derivative": _unsaid, "mean": mean, "max": arb.max, "min": arb.min}
     return SimpleNamespace(**lifted, **matrix, **over, sum=np.sum, pi=arb.pi(), name="flint", number=arb)
 
 
@@ -355,7 +370,9 @@ def _mean_of_one(function: Callable[[Any], Any], law: Any) -> float:
     if not hasattr(law, "dist"):
         ends = [-40.0, -10.0, -4.0, -2.0, 0.0, 2.0, 4.0, 10.0, 40.0]
     elif law.dist.name == "norm":
-        return normal_mean(function, float(law.mean()), float(law.std()))
+        mean, scale = float(law.mean()), float(law.std())
+        size = max(1.0, abs(function(mean + scale)), abs(function(mean - 2 * scale)))  # a large one may have mean zero
+        return size * normal_mean(lambda x: function(x) / size, mean, scale)
     else:
         (low, high), inner = law.support(), law.ppf([1e-9, 1e-3, 0.1, 0.5, 0.9, 0.999, 1 - 1e-9])
         ends = [low, *inner, high]
