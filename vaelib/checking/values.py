@@ -198,7 +198,9 @@ class Arithmetic:
         for other, value in self.names.items():  # f_{k+1}(x), where the page defines f_k(x)
             base, index, number = getattr(value, "indexed", ("", "", 0))
             if index and base == name.parts[0] and len(name.parts[1] or ()) == 1 and number == sum(map(len, groups)):
-                return functools.partial(value, **{index: self.of(name.parts[1][0])}), other
+                at = self.of(name.parts[1][0])
+                if np.ndim(at) == 0 and at == int(at):
+                    return functools.partial(value, **{index: at}), other
         raise Unsaid(f"{key}: nobody has said what it means")
 
     def written(self, node: Node) -> str:
