@@ -301,6 +301,8 @@ def test_means_over_several_draws_functions_with_an_index_and_limits(tmp_path):
     assert "expected at most" in claim_of(claim).report().problems[0]
     show(tmp_path, {**equations, "D2.1": definition.replace(r"r(z)", "u(z)")})  # a name that the page defines is read
     assert any("nobody has said" in problem for problem in claim_of(claim).report().problems)
+    show(tmp_path, {**equations, "2.1": equations["2.1"].replace("F_{k+1}", r"F_{k+\frac12}")})  # no index
+    assert claim_of(claim).report().problems
     claim = Claim("2.2", "a limit", source="by hand")
     claim.numeric("by hand", lambda c: c, cases(5, c=normal(0, 1)))
     assert claim.report().problems == []

@@ -214,8 +214,9 @@ class Arithmetic:
         for other, value in self.names.items():  # f_{k+1}(x), where the page defines f_k(x)
             base, index, number = getattr(value, "indexed", ("", "", 0))
             if index and base == name.parts[0] and len(name.parts[1] or ()) == 1 and number == sum(map(len, groups)):
-                k = int(self.of(name.parts[1][0]))
-                return value.where({index: Place(k, k - 1)}), other
+                at = self.of(name.parts[1][0])
+                if np.ndim(at) == 0 and at == int(at):
+                    return value.where({index: Place(int(at), int(at) - 1)}), other
         raise Unsaid(f"{key}: nobody has said what it means")
 
     def written(self, node: Node) -> str:
