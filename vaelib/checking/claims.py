@@ -387,6 +387,9 @@ class Claim:
             simple = sympy.factor(sympy.simplify(gap))
             proved = {"==": simple.is_zero, "<=": simple.is_nonpositive, ">=": simple.is_nonnegative}[relation]
             values = [0.0] if proved else at_rational_points(gap, signed=relation != "==")
+            if relation == "==" and not proved and max(values) < 1e-20:  # what is inside a logarithm may be a product
+                proved = sympy.simplify(sympy.expand_log(sympy.factor(gap, deep=True))).is_zero
+                values = [0.0] if proved else values
             # Where nothing is proved the gap is known at the points only, and could be anything elsewhere.
             lows.append(-math.inf if relation == ">=" and not proved else max(values))
             highs.append(min(values) if relation == ">=" or proved else math.inf)

@@ -200,6 +200,7 @@ class Defined:
         base, script = left.parts[0].parts
         one = script and len(script) == 1 and script[0].kind == "name"
         self.indexed = (base, written(script[0]) if one else "", len(self.formal))
+        self.free = len(left.parts[1][0])  # so many arguments are variables, the others are given
         self.at: dict[str, Any] = {}  # its index
         self.otherwise: Defined | None = None  # what the page says of the same name after that
 
@@ -236,7 +237,9 @@ class Defined:
     def law(self) -> Any:
         """With its variable left free: a table of probabilities, or a normal distribution."""
         right = self.right[-1]
-        return self.values._law(right) if right.kind in ("normal", "large") else self.values.of(right)
+        if right.kind in ("normal", "large"):
+            return self.values._law(right)
+        return self.values.table(self.formal[: self.free], right)
 
 
 def meanings(define: Mapping[str, Any], f: Any, case: Mapping[str, Any]) -> dict[str, Any]:
@@ -251,8 +254,9 @@ def meanings(define: Mapping[str, Any], f: Any, case: Mapping[str, Any]) -> dict
             continue
         takes = list(inspect.signature(value).parameters)
         formal = arguments_of(key) if "(" in key else []
-        fixed = {name: f if name == "f" else names[name] for name in takes if name not in formal}
-        if formal and set(formal) <= set(takes):
+        free = formal if set(formal) <= set(takes) else []
+        fixed = {name: f if name == "f" else names[name] for name in takes if name not in free}
+        if free:
             names[key] = _partial(value, fixed, formal)
         else:
             try:

@@ -176,6 +176,17 @@ class Values(Arithmetic):
             return Density(lambda z: self._at(z, node))
         raise Unsaid(f"{written(node)} is no law that anybody has named")
 
+    def table(self, names: list[str], body: Node) -> Any:
+        """The body's values with these names at every place of what they index."""
+        if not names:
+            return self.of(body)
+        places = [Place(k + 1, k) for k in range(self._length(names[0], body))]
+        rows = []
+        for place in places:
+            with self.binding(names[0], place):
+                rows.append(self.table(names[1:], body))
+        return np.array(rows)
+
     def _factors(self, node: Node) -> list[Any]:
         """The laws of which one of independent variables is the product; none if they are not laws of one variable."""
         _, ranges, body = node.parts

@@ -261,7 +261,14 @@ def sympy_namespace() -> SimpleNamespace:
             value = function(law.mean() + law.std() * noise[0])
         else:
             raise Unsaid("a mean under a law that is not normal, in symbols")
+        def moment(x: Any, u: Any) -> Any:
+            """The mean of x, a polynomial in u: E[u^k] is (k - 1)!! for even k, else 0."""
+            return sum(c * (0 if k % 2 else s.factorial2(k - 1)) for (k,), c in s.Poly(x, u).terms())
+
         for u in noise:
+            if not np.ndim(value) and (expanded := s.expand(value)).is_polynomial(u):
+                value = moment(expanded, u)
+                continue
             bell = s.exp(-(u**2) / 2) / s.sqrt(2 * s.pi)
             value = each(lambda x, u=u, bell=bell: s.expand(s.integrate(s.expand(x * bell), (u, -s.oo, s.oo))))(value)
         return value
