@@ -405,6 +405,7 @@ class Claim:
             values = [0.0] if proved else at_rational_points(gap, signed=relation != "==")
             if relation == "==" and not proved and max(values) < 1e-20:  # what is inside a logarithm may be a product
                 proved = sympy.simplify(sympy.expand_log(sympy.factor(gap, deep=True))).is_zero
+                values = [0.0] if proved else values
             # Where nothing is proved the gap is known at the points only, and could be anything elsewhere.
             lows.append(-math.inf if relation == ">=" and not proved else max(values))
             highs.append(min(values) if relation == ">=" or proved else math.inf)

@@ -40,6 +40,13 @@ class Place:
 
 def written(node: Node) -> str:
     """A node as a key of `names`: no spaces, one-letter fonts and accents as `identifier` has them."""
+    known = node.__dict__  # where it is kept: it is asked for often
+    if "written" not in known:
+        known["written"] = _write(node)
+    return known["written"]
+
+
+def _write(node: Node) -> str:
     kind, parts = node.kind, node.parts
     if kind in ("number", "word"):
         return parts[0]
