@@ -16,7 +16,7 @@ ONE_LEVEL = (
         r"\frac1J " + _RATE,
         "J > 1: the rate is divided by J. Beside a reconstruction summed over pixels beta is 1/J; beside one that is "
         "divided by s it is s/J.",
-        "a mean over the batch; R/J printed as nats per dimension and called so; both terms divided by one number; a beta "
+        "a mean over the batch; R/J called nats per dimension; both terms divided by one number; a beta "
         "of 1/J that is stated",
         (
             "keras-team/keras-io #270 (opened, beginning): J = 2",
