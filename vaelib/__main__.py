@@ -201,11 +201,9 @@ def audit(options: Namespace) -> int:
     from vaelib.checking.audit import audit as judge
     from vaelib.checking.audit import from_file
 
-    shapes = {"x": (options.examples, options.pixels), "mu": (options.examples, options.latents)}
-    shapes["log_w"] = (options.samples, options.examples)
-    found = judge(
-        from_file(options.function), beta=options.beta, sigma=options.sigma, called=options.called or "", **shapes
-    )
+    given: dict[str, Any] = {"x": (options.examples, options.pixels), "mu": (options.examples, options.latents)}
+    given |= {"log_w": (options.samples, options.examples), "called": options.called or ""}
+    found = judge(from_file(options.function), beta=options.beta, sigma=options.sigma, **given)
     say(str(found))
     return 0 if found.right else 3
 

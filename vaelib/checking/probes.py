@@ -116,7 +116,7 @@ def numbers(inputs: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
 
 
 def by_formula(latex: str, a: Arrays, power: float = 1.0) -> np.ndarray:
-    """A formula of the table of mistakes for all examples at once, (B,), with sigma to a power in the place of sigma."""
+    """A formula of the table of mistakes for all examples at once, (B,), sigma to a power in the place of sigma."""
     names = {"mu": a["mu"].T, "sigma": np.exp(a["logvar"].T * power / 2), "z": a["z"].T, "J": a["mu"].shape[1]}
     return np.broadcast_to(evaluated(latex, names, plain_namespace()), a["mu"].shape[:1])
 
