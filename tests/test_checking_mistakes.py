@@ -18,7 +18,10 @@ LEVEL = ("mu", "sigma", "nu", "tau")
 
 
 def gaussian_kl(m, s, n=0.0, t=1.0):
-    q, p = (td.Normal(torch.as_tensor(a, dtype=torch.float64), torch.as_tensor(b, dtype=torch.float64)) for a, b in ((m, s), (n, t)))
+    q, p = (
+        td.Normal(torch.as_tensor(a, dtype=torch.float64), torch.as_tensor(b, dtype=torch.float64))
+        for a, b in ((m, s), (n, t))
+    )
     return td.kl_divergence(q, p).sum().item()
 
 

@@ -41,7 +41,8 @@ def audit(
 
     It is called with drawn inputs of several sizes, and what it gives is written as a sum of terms whose right and
     wrong forms are known; value and gradient are judged apart. Its parameters' names say what it takes: x, logits or
-    x_hat (B, D); mu, logvar, log_sigma, sigma or var (B, J); z (B, J); x_logvar (B, D); log_w or log_px (K, B); rate (B,).
+    x_hat (B, D); mu, logvar, log_sigma, sigma or var (B, J); z (B, J); x_logvar (B, D); log_w or log_px (K, B); rate
+    (B,).
 
         vl.audit(loss, x=x, mu=mu, logvar=logvar)        tensors, or their shapes, say the sizes that you use
         vl.audit(loss, x="target", mu="loc")             your names of what the function takes

@@ -226,7 +226,7 @@ def solve(lines: np.ndarray, values: np.ndarray, tol: float) -> np.ndarray | Non
 
 def fitted(candidate: Candidate, forms: list[Form], constant: bool = False) -> Fit | None:
     """The first form that a function is, whatever its coefficients; those of a wrong form as near to 1 as there are."""
-    seeds = range(14)
+    seeds = range(5 + max(len(form.columns) for form in forms))
     inputs, values = observed(candidate, seeds)
     shape = shape_of(values[0], candidate.sizes)
     tol = 1e-6 if probed(candidate).dtype == torch.float64 else 1e-4  # room for the epsilon of a logarithm
@@ -300,29 +300,11 @@ def slopes(candidate: Candidate, seed: int = 0) -> tuple[float, float, list[dict
     sides = []
     for sign in (-0.5, 0.5):
         shifted = inputs | {n: inputs[n] + sign * step * (along[n] - inputs[n]) for n in moved}
-        sides.append(synchronised(shifted, moved))
+        sides.append(shifted)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         low, high = (candidate(side).double().sum().item() for side in sides)
     return by_autograd, (high - low) / step, [numbers(side) for side in sides], step
-
-
-def synchronised(inputs: dict[str, Tensor], moved: list[str]) -> dict[str, Tensor]:
-    """The inputs with those that say the same in other symbols brought up to date."""
-    to_logvar = {
-        "logvar": lambda v: v,
-        "log_sigma": lambda v: 2 * v,
-        "sigma": lambda v: 2 * v.log(),
-        "var": lambda v: v.log(),
-    }
-    for name in moved:
-        if name in to_logvar:
-            inputs = inputs | {"logvar": to_logvar[name](inputs[name])}
-    if "x_hat" in moved and bool(((inputs["x_hat"] > 0) & (inputs["x_hat"] < 1)).all()):
-        inputs = inputs | {"logits": inputs["x_hat"].logit()}
-    elif "logits" in moved:
-        inputs = inputs | {"x_hat": inputs["logits"].sigmoid()}
-    return inputs
 
 
 # --- The forms that are known ----------------------------------------------------------------------------------------
