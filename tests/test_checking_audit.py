@@ -71,7 +71,7 @@ RIGHT = {
     "pytorch/examples #290, its code of 2017: both terms over batch and pixels": (
         lambda recon_x, x, mu, logvar: F.binary_cross_entropy(recon_x, x) + rate(mu, logvar).sum() / (16 * 784),
         MNIST,
-        "times 1/784: right up to this factor; your beta is 1 as long as B = 16, D = 784",
+        "times 1/D: right up to this factor; your beta is 1 as long as B = 16, D = 784",
     ),
     "keras-io vae.py, today": (
         lambda x_hat, x, z_mean, z_log_var: (
@@ -158,6 +158,33 @@ RIGHT = {
         lambda logits, x: F.binary_cross_entropy_with_logits(logits, x),
         {},
         "minus the log-lik",
+    ),
+    "improved-diffusion, normal_kl": (
+        lambda mean1, logvar1, mean2, logvar2: (
+            0.5 * (logvar2 - logvar1 - 1 + (logvar1 - logvar2).exp() + (mean1 - mean2) ** 2 * (-logvar2).exp())
+        ),
+        {},
+        "the KL divergence to the prior",
+    ),
+    "log-weights (B, K)": (
+        lambda log_w: torch.logsumexp(log_w, 1) - math.log(log_w.shape[1]),
+        {},
+        "the importance-weighted bound",
+    ),
+    "latent diffusion: absolute error, a weight of 1e-6": (
+        lambda recon, x, mu, logvar: ((x - recon).abs().sum((1, 2, 3)) + 1e-6 * rate(mu, logvar)).mean(),
+        {"x": (2, 3, 8, 8)},
+        "a Laplace decoder with scale 1/1000000",
+    ),
+    "an image beside flat logits": (
+        lambda logits, x, mu, logvar: (bce(logits, x.flatten(1)) + rate(mu, logvar)).mean(),
+        {"x": (4, 1, 6, 6), "logits": (4, 36)},
+        "your beta is 1",
+    ),
+    "in float32": (
+        lambda logits, x, mu, logvar: (bce(logits.float(), x.float()) + rate(mu.float(), logvar.float())).mean(),
+        {},
+        "your beta is 1",
     ),
     "logarithms with an epsilon": (
         lambda x_hat, x, mu, logvar: (
@@ -356,6 +383,18 @@ WRONG = {
         {},
         "+ log sigma^2",
     ),
+    "E25c: PyTorch-VAE hvae.py, had it divided the variance": (
+        lambda mu, logvar, prior_mu, prior_logvar: (
+            0.5 * ((mu - prior_mu) ** 2 + (logvar - prior_logvar).exp() - 1 - logvar + prior_logvar).sum(1)
+        ),
+        {},
+        "not divided by the prior's variance",
+    ),
+    "E25d: PyTorch-VAE hvae.py, z1_kld": (
+        lambda mu, logvar, prior_mu, prior_logvar: rate(mu, logvar) + 0 * (prior_mu + prior_logvar).sum(1),
+        {},
+        "taken to N(0, I)",
+    ),
     "E5a: in a whole loss": (
         lambda logits, x, mu, logvar: (bce(logits, x) + (0.5 * (mu**2 + logvar.exp() - 1) - logvar).sum(1)).mean(),
         {},
@@ -525,6 +564,8 @@ def test_a_whole_model_is_called_as_it_is(error):
     else:
         assert found.right, str(found)
     assert audit(model.loss, x=DATA, encode=model.encode, decode=model.decode, weight=0.0).right is False
+    if error == "E11a":
+        assert audit(model.eval().loss, x=DATA, encode=model.encode, decode=model.decode).number == "E11b"
 
 
 def test_a_model_of_modules_or_of_functions_that_are_handed_in():

@@ -21,19 +21,15 @@ from .twins import evaluated, plain_namespace
 Arrays = Mapping[str, Any]
 SIZES = {"B": 6, "J": 3, "D": 10, "K": 4}
 AXES = {"mu": "BJ", "logvar": "BJ", "log_sigma": "BJ", "sigma": "BJ", "var": "BJ", "z": "BJ"}
+AXES |= {"prior_mu": "BJ", "prior_logvar": "BJ"}
 AXES |= {"x": "BD", "logits": "BD", "x_hat": "BD", "x_logvar": "BD", "log_w": "KB", "log_px": "KB", "rate": "B"}
 ALIASES = {"mean": "mu", "means": "mu", "z_mean": "mu", "mu_z": "mu", "log_var": "logvar", "z_log_var": "logvar"}
 ALIASES |= {"variance": "var", "log_std": "log_sigma", "logstd": "log_sigma", "std": "sigma", "target": "x"}
 ALIASES |= {"recon_x": "x_hat", "x_recon": "x_hat", "recon": "x_hat", "probs": "x_hat", "log_weights": "log_w"}
-ALIASES |= {
-    "kl": "rate",
-    "kld": "rate",
-    "log_variance": "logvar",
-    "recons": "x_hat",
-    "inputs": "x",
-    "input": "x",
-    "images": "x",
-}
+ALIASES |= {"mu_p": "prior_mu", "logvar_p": "prior_logvar", "mean2": "prior_mu", "logvar2": "prior_logvar"}
+ALIASES |= {"mean1": "mu", "logvar1": "logvar", "mu_q": "mu", "logvar_q": "logvar", "mu1": "mu", "mu2": "prior_mu"}
+ALIASES |= {"kl": "rate", "kld": "rate", "log_variance": "logvar", "recons": "x_hat", "inputs": "x", "input": "x"}
+ALIASES |= {"images": "x"}
 
 
 @dataclass
@@ -45,7 +41,7 @@ class Candidate:
         names: its parameters, each with the input of ours that it takes.
         fixed: what else it is given.
         sizes: B, J, D, K as the user has them.
-        event: the shape of one x.
+        events: the shapes of one x, and of what the decoder says of it where that is another.
         grey: whether the user's x has other values than 0 and 1; `real`: whether some lie outside [0, 1].
     """
 
@@ -53,7 +49,7 @@ class Candidate:
     names: dict[str, str]
     fixed: dict[str, Any] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=lambda: dict(SIZES))
-    event: tuple[int, ...] = ()
+    events: dict[str, tuple[int, ...]] = field(default_factory=dict)
     grey: bool = False
     real: bool = False
 
@@ -84,22 +80,26 @@ class Candidate:
         """All inputs at these sizes: means and log-variances around 0, x binary unless the user's is not."""
         n = self.sizes | sizes
         rng = np.random.default_rng(seed)
-        event = self.event if math.prod(self.event) == n["D"] and self.event else self.resized(n["D"])
         mu, logvar = rng.normal(0.3, 1, (n["B"], n["J"])), rng.normal(-0.3, 1, (n["B"], n["J"]))
-        logits, noise = rng.normal(size=(n["B"], *event)), rng.random((n["B"], *event))
+        logits, noise = rng.normal(size=(n["B"], n["D"])), rng.random((n["B"], n["D"]))
         x = rng.normal(size=noise.shape) if self.real else noise if self.grey else (noise < 0.4).astype(float)
         arrays = {"mu": mu, "logvar": logvar, "log_sigma": logvar / 2, "sigma": np.exp(logvar / 2)}
         arrays |= {"var": np.exp(logvar), "z": mu + np.exp(logvar / 2) * rng.normal(size=mu.shape), "x": x}
         arrays |= {"logits": logits, "x_hat": logits if self.real else 1 / (1 + np.exp(-logits))}
         arrays |= {"x_logvar": rng.normal(size=logits.shape), "rate": np.exp(rng.normal(size=n["B"]))}
         arrays |= {name: rng.normal(-9, 2, (n["K"], n["B"])) for name in ("log_w", "log_px")}
-        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+        arrays |= {"prior_mu": rng.normal(size=mu.shape), "prior_logvar": rng.normal(size=mu.shape)}
+        shaped = {
+            name: array.reshape(n["B"], *self.event(name, n["D"]))
+            for name, array in arrays.items()
+            if AXES[name] == "BD"
+        }
+        return {name: torch.from_numpy(array) for name, array in (arrays | shaped).items()}
 
-    def resized(self, pixels: int) -> tuple[int, ...]:
-        """The shape of an x with another number of pixels."""
-        if len(self.event) < 2:
-            return (pixels,)
-        return (*self.event[:-1], pixels // math.prod(self.event[:-1]))
+    def event(self, name: str, pixels: int) -> tuple[int, ...]:
+        """The shape of one x, or of what is said of it, with so many pixels."""
+        shape = self.events.get(name) or self.events.get("x") or next(iter(self.events.values()), ())
+        return (*shape[:-1], pixels // math.prod(shape[:-1]))
 
     def other(self, size: str) -> int:
         """Another value of a size: twice as much."""
@@ -118,6 +118,7 @@ def numbers(inputs: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
 def by_formula(latex: str, a: Arrays, power: float = 1.0) -> np.ndarray:
     """A formula of the table of mistakes for all examples at once, (B,), sigma to a power in the place of sigma."""
     names = {"mu": a["mu"].T, "sigma": np.exp(a["logvar"].T * power / 2), "z": a["z"].T, "J": a["mu"].shape[1]}
+    names |= {"nu": a["prior_mu"].T, "tau": np.exp(a["prior_logvar"].T / 2)}
     return np.broadcast_to(evaluated(latex, names, plain_namespace()), a["mu"].shape[:1])
 
 
@@ -142,6 +143,11 @@ def continuous_bernoulli(a: Arrays) -> np.ndarray:
 def squares(a: Arrays) -> np.ndarray:
     """Half the squared error: (B,)."""
     return ((a["x"] - a["x_hat"]) ** 2).sum(1) / 2
+
+
+def absolute(a: Arrays) -> np.ndarray:
+    """The absolute error: (B,)."""
+    return np.abs(a["x"] - a["x_hat"]).sum(1)
 
 
 def gaussian(a: Arrays, log: float = 1.0, constant: float = 1.0) -> np.ndarray:
@@ -229,8 +235,9 @@ def fitted(candidate: Candidate, forms: list[Form], constant: bool = False) -> F
     seeds = range(5 + max(len(form.columns) for form in forms))
     inputs, values = observed(candidate, seeds)
     shape = shape_of(values[0], candidate.sizes)
-    tol = 1e-6 if probed(candidate).dtype == torch.float64 else 1e-4  # room for the epsilon of a logarithm
-    for form in forms:
+    # A rate may have a weight of 1e-6; a logarithm may have an epsilon: first the one is looked for, then the other.
+    tols = (1e-10, 1e-6) if probed(candidate).dtype == torch.float64 else (1e-4,)
+    for tol, form in itertools.product(tols, forms):
         found = solve(*equations(form, inputs, values, shape, constant), tol)
         if found is None:
             continue
@@ -283,7 +290,7 @@ def slopes(candidate: Candidate, seed: int = 0) -> tuple[float, float, list[dict
     Returns:
         Both, the inputs on either side, and the step between them; None where the function gives no gradient.
     """
-    inputs, step = candidate.draw(seed), 1e-4
+    inputs, step = candidate.draw(seed), 2e-3
     along = candidate.draw(seed + 1000)
     moved = sorted(candidate.takes - {"x", "z"})
     if not moved:
@@ -322,6 +329,19 @@ def rates() -> list[tuple[str, str, Callable[[Arrays], np.ndarray]]]:
     return found
 
 
+def level_rates() -> list[tuple[str, str, Callable[[Arrays], np.ndarray]]]:
+    """The rate of a level below another, whose prior has a mean and variance of its own, and wrong ones."""
+    right = MISTAKES["E25"].right
+
+    def swapped(a: Arrays) -> np.ndarray:
+        prior = {"mu": a["prior_mu"], "logvar": a["prior_logvar"], "prior_mu": a["mu"], "prior_logvar": a["logvar"]}
+        return by_formula(right, {**a, **prior})
+
+    found = [("", "the rate", functools.partial(by_formula, right)), ("E7", MISTAKES["E7"].name, swapped)]
+    wrong = [(n, MISTAKES[n].name, functools.partial(by_formula, MISTAKES[n].wrong)) for n in ("E25c", "E25d")]
+    return [*found, *wrong]
+
+
 def reconstructions(candidate: Candidate) -> list[tuple[str, str, Callable[[Arrays], np.ndarray]]]:
     """Right reconstruction terms first: number, words, and values per example."""
     if "x_logvar" in candidate.takes:
@@ -329,8 +349,12 @@ def reconstructions(candidate: Candidate) -> list[tuple[str, str, Callable[[Arra
         found = [("", "a Gaussian likelihood", gaussian), ("E8c", MISTAKES["E8c"].name, half)]
         return [*found, ("E8b", MISTAKES["E8b"].name, none)]
     if candidate.real:
-        return [("", "squared error", squares)]
-    binary = [("", "a Bernoulli likelihood", bernoulli), ("", "squared error", squares)]
+        return [("", "squared error", squares), ("", "absolute error", absolute)]
+    binary = [
+        ("", "a Bernoulli likelihood", bernoulli),
+        ("", "squared error", squares),
+        ("", "absolute error", absolute),
+    ]
     return [*binary, ("", "a continuous Bernoulli likelihood", continuous_bernoulli)]
 
 

@@ -153,8 +153,17 @@ def judged(whole: Whole, beta: float | None, sigma: float | None) -> Audit:
     loss = whole_loss(whole, forms, beta, sigma, whole.called.lower())
     if draws.right is not False:
         return noted(loss, f"z: {draws.verdict}")
-    said = f"{draws.verdict}; the loss beside it: {loss.verdict}"
-    return Audit(False, said, draws.number, (*draws.evidence, *loss.evidence))
+    number, verdict = draws.number, draws.verdict
+    if number == "E11a" and not training(whole):
+        number, verdict = "E11b", "this is E11b: in evaluation the mean is decoded"
+    said = f"{verdict}; the loss beside it: {loss.verdict}"
+    return Audit(False, said, number, (*draws.evidence, *loss.evidence))
+
+
+def training(whole: Whole) -> bool:
+    """Whether the encoder is set to train."""
+    owner = getattr(whole.encode, "__self__", whole.encode)
+    return bool(getattr(owner, "training", True))
 
 
 def one_draw(a: Arrays) -> np.ndarray:

@@ -142,8 +142,8 @@ def judge_loss(candidate: Candidate, fit: Fit, beta: float | None, sigma: float 
     verdict = f"{fit.form.words}; and the rate is weighed as if beta were {weight} = {short(weight.value)}"
     if fit.form.number:
         return Audit(False, f"this is {fit.form.number}: {verdict}", fit.form.number, evidence)
-    if "squared" in fit.form.words and weight.value > 0:
-        return judge_squares(a, b, fit.shape, sigma, evidence)
+    if "error" in fit.form.words and weight.value > 0:
+        return judge_errors(a, b, fit, sigma, evidence)
     if weight.value < 0:
         return Audit(
             False,
@@ -214,17 +214,18 @@ def wrong_weight(weight: Factor) -> tuple[str, str]:
     return "", ""
 
 
-def judge_squares(a: Factor, b: Factor, shape: str, sigma: float | None, evidence: tuple[str, ...]) -> Audit:
-    """Squared error and a rate: a Gaussian decoder whose variance is the ratio of their coefficients."""
-    variance = b.over(a)
-    implied = math.sqrt(variance.value)
+def judge_errors(a: Factor, b: Factor, fit: Fit, sigma: float | None, evidence: tuple[str, ...]) -> Audit:
+    """Squared or absolute error and a rate: the ratio of coefficients is a Gaussian's variance, a Laplace's scale."""
+    variance, shape, squared = b.over(a), fit.shape, fit.form.words.startswith("squared")
+    implied = math.sqrt(variance.value) if squared else variance.value
     said = f"a Gaussian decoder with sigma = {short(implied)} (sigma^2 = {variance})"
+    said = said if squared else f"a Laplace decoder with scale {variance} = {short(implied)}"
     if sigma is not None and same(implied, sigma):
         return Audit(True, f"minus the ELBO of {said}, as stated, {reduction(b, shape)}", "", evidence)
     number, why = wrong_weight(variance)
     if number == "E2a" or (number and variance.known.get("D")):
         more = f"; besides, {number}: {why}" if number not in ("E2a", "") else ""
-        return Audit(False, f"this is E8: a mean squared error is no likelihood; it is {said}{more}", "E8", evidence)
+        return Audit(False, f"this is E8: a mean error is no likelihood; it is {said}{more}", "E8", evidence)
     if number:
         return Audit(False, f"this is {number}: {why}; it is {said}", number, evidence)
     if sigma is not None:
@@ -263,8 +264,13 @@ def judge_rate(candidate: Candidate, fit: Fit) -> Audit:
         return Audit(False, f"this is E1: {said} {short(1 / candidate.sizes['J'])}", "E1", evidence)
     if fit.shape == "examples" and (b.powers.get("B") or 0) != 0:
         return Audit(False, "the rate of one example depends on the batch size", "E3", evidence)
-    minus = "minus " if b.value < 0 else ""
-    return Audit(True, f"{minus}the rate, the KL divergence to N(0, I), {reduction(b, fit.shape)}", "", evidence)
+    minus, level = "minus " if b.value < 0 else "", "prior_mu" in candidate.takes
+    return Audit(
+        True,
+        f"{minus}the rate, the KL divergence to {'the prior' if level else 'N(0, I)'}, {reduction(b, fit.shape)}",
+        "",
+        evidence,
+    )
 
 
 def judge_reconstruction(candidate: Candidate, fit: Fit) -> Audit:
@@ -273,12 +279,13 @@ def judge_reconstruction(candidate: Candidate, fit: Fit) -> Audit:
     evidence = (f"it is {a} x the sum over pixels", *constants(candidate, fit))
     if fit.form.number:
         return Audit(False, f"this is {fit.form.number}: {fit.form.words}", fit.form.number, evidence)
-    if "squared" in fit.form.words:
+    if "error" in fit.form.words:
         if a.powers.get("D") == -1:
-            said = "the mean squared error is no Gaussian likelihood; beside a rate it sets sigma without a word"
+            said = f"the mean {fit.form.words} is no likelihood; beside a rate it sets sigma without a word"
             return Audit(False, f"this is E8: {said}", "E8", evidence)
-        said = f"squared error, {reduction(a, fit.shape)}: a Gaussian without its constant, sigma = "
-        said += short(abs(a.number) ** -0.5)
+        spread = short(abs(a.number) ** -0.5) if fit.form.words.startswith("squared") else short(1 / abs(a.number))
+        law = "Gaussian without its constant, sigma" if fit.form.words.startswith("squared") else "Laplace, scale"
+        said = f"{fit.form.words}, {reduction(a, fit.shape)}: a {law} = {spread}"
         return Audit(True, f"{said}; say so where you report it", "", evidence)
     sign = "minus the log-likelihood" if a.value > 0 else "the log-likelihood"
     return Audit(True, f"{sign} of {fit.form.words.removeprefix('a ')}, {reduction(a, fit.shape)}", "", evidence)
