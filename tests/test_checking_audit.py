@@ -140,6 +140,16 @@ RIGHT = {
         {},
         "minus the ELBO",
     ),
+    "a Gaussian beta-VAE that says sigma and beta": (
+        lambda x_hat, x, mu, logvar: (2 * rate(mu, logvar) - td.Normal(x_hat, 0.5).log_prob(x).sum(1)).mean(),
+        {"beta": 2.0, "sigma": 0.5},
+        "the objective at beta = 2 of a Gaussian decoder with sigma = 0.5",
+    ),
+    "the ELBO of a Gaussian decoder": (
+        lambda x_hat, x, mu, logvar: -sse(x_hat, x) / 2 - rate(mu, logvar),
+        {},
+        "the ELBO (to be maximised) of a Gaussian decoder with sigma = 1",
+    ),
     "a beta-VAE that says so": (
         lambda logits, x, mu, logvar, beta=4.0: (bce(logits, x) + beta * rate(mu, logvar)).mean(),
         {"beta": 4.0},
@@ -174,7 +184,7 @@ RIGHT = {
     "latent diffusion: absolute error, a weight of 1e-6": (
         lambda recon, x, mu, logvar: ((x - recon).abs().sum((1, 2, 3)) + 1e-6 * rate(mu, logvar)).mean(),
         {"x": (2, 3, 8, 8)},
-        "a Laplace decoder with scale 1/1000000",
+        "a Laplace decoder with scale = 1e-06",
     ),
     "an image beside flat logits": (
         lambda logits, x, mu, logvar: (bce(logits, x.flatten(1)) + rate(mu, logvar)).mean(),
@@ -361,6 +371,11 @@ WRONG = {
         {"beta": 0.1},
         "beta is 0.1, and the rate is counted once",
     ),
+    "E23: beside a stated sigma": (
+        lambda x_hat, x, mu, logvar: (rate(mu, logvar) - td.Normal(x_hat, 0.5).log_prob(x).sum(1)).mean(),
+        {"beta": 4.0, "sigma": 0.5},
+        "beta is 4, and the rate is counted once",
+    ),
     "E23b: irmae #1": (lambda logits, x, mu, logvar: bce(logits, x).mean() + 0 * mu.sum(), {}, "the rate is missing"),
     "E24: ibp_vae #3": (
         lambda mu, logvar: mu + torch.randn_like(mu) * logvar.exp(),
@@ -495,13 +510,15 @@ def test_grey_data_are_mentioned():
 
 def test_value_and_gradient_are_judged_apart():
     found = audit(lambda logits, x, mu, logvar: (bce(logits, x) + rate(mu.detach(), logvar)).mean())
-    assert not found.right
-    assert "value right, gradient not" in found.verdict
+    assert found.right is None
+    assert "something is detached, which is right only if it is meant" in found.verdict
     found = audit(lambda log_w: lse(log_w).detach() + 0 * log_w.sum())
     assert "value right, gradient not" in found.verdict
 
 
 def test_what_is_not_known_is_described():
+    clamped = audit(lambda mu, logvar: rate(mu, logvar).mean().clamp_min(0.5))
+    assert (clamped.right, clamped.number) == (None, "")  # free bits: no rate, and no mistake
     found = audit(lambda mu, logvar: (mu.abs() + 2 * logvar.exp() - logvar).sum())
     assert found.right is None
     assert "it is 2 sigma^2 - 1 log sigma^2 + 1 |mu|" in str(found)

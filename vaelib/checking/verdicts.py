@@ -112,7 +112,7 @@ def reduction(scale: Factor, shape: str) -> str:
         return "one number for each example and dimension, to be summed over dimensions"
     total = scale.powers.get("B", 0) or 0
     over = {0: "summed over the batch", -1: "averaged over the batch"}.get(
-        total, f"summed over the batch times B^{total}"
+        total, f"summed over the batch, and divided by B^{-total}"
     )
     if shape == "examples":
         over, total = "one number for each example", 0
@@ -143,7 +143,7 @@ def judge_loss(candidate: Candidate, fit: Fit, beta: float | None, sigma: float 
     if fit.form.number:
         return Audit(False, f"this is {fit.form.number}: {verdict}", fit.form.number, evidence)
     if "error" in fit.form.words and weight.value > 0:
-        return judge_errors(a, b, fit, sigma, evidence)
+        return judge_errors(a, b, fit, beta, sigma, evidence)
     if weight.value < 0:
         return Audit(
             False,
@@ -214,23 +214,31 @@ def wrong_weight(weight: Factor) -> tuple[str, str]:
     return "", ""
 
 
-def judge_errors(a: Factor, b: Factor, fit: Fit, sigma: float | None, evidence: tuple[str, ...]) -> Audit:
+def judge_errors(
+    a: Factor, b: Factor, fit: Fit, beta: float | None, sigma: float | None, evidence: tuple[str, ...]
+) -> Audit:
     """Squared or absolute error and a rate: the ratio of coefficients is a Gaussian's variance, a Laplace's scale."""
-    variance, shape, squared = b.over(a), fit.shape, fit.form.words.startswith("squared")
-    implied = math.sqrt(variance.value) if squared else variance.value
-    said = f"a Gaussian decoder with sigma = {short(implied)} (sigma^2 = {variance})"
-    said = said if squared else f"a Laplace decoder with scale {variance} = {short(implied)}"
+    ratio, squared = b.over(a), fit.form.words.startswith("squared")
+    meant = beta or 1.0
+    implied = math.sqrt(ratio.value / meant) if squared else ratio.value / meant
+    law, power = ("Gaussian decoder with sigma", "sigma^2") if squared else ("Laplace decoder with scale", "scale")
+    said = f"a {law} = {short(implied)} ({power} = {ratio if meant == 1 else short(ratio.value / meant)})"
+    what = "minus the ELBO" if meant == 1 else f"the objective at beta = {short(meant)}"
+    right = f"{what if a.value > 0 else 'the ELBO (to be maximised)'} of {said}"
     if sigma is not None and same(implied, sigma):
-        return Audit(True, f"minus the ELBO of {said}, as stated, {reduction(b, shape)}", "", evidence)
-    number, why = wrong_weight(variance)
-    if number == "E2a" or (number and variance.known.get("D")):
-        more = f"; besides, {number}: {why}" if number not in ("E2a", "") else ""
+        return Audit(True, f"{right}, as stated, {reduction(b, fit.shape)}", "", evidence)
+    counted = ratio.value / (sigma**2 if squared else sigma) if sigma else 0.0
+    if beta is not None and same(counted, 1):
+        return Audit(False, f"this is E23: beta is {short(beta)}, and the rate is counted once", "E23", evidence)
+    number, why = wrong_weight(ratio)
+    if number == "E2a" or (number and ratio.known.get("D")):
+        more = "" if number == "E2a" else f"; besides, {number}: {why}"
         return Audit(False, f"this is E8: a mean error is no likelihood; it is {said}{more}", "E8", evidence)
     if number:
         return Audit(False, f"this is {number}: {why}; it is {said}", number, evidence)
     if sigma is not None:
         return Audit(False, f"it is {said} where sigma = {short(sigma)} is stated", "E8", evidence)
-    return Audit(True, f"minus the ELBO of {said}, {reduction(b, shape)}; say so where you report it", "", evidence)
+    return Audit(True, f"{right}, {reduction(b, fit.shape)}; say so where you report it", "", evidence)
 
 
 def constants(candidate: Candidate, fit: Fit) -> tuple[str, ...]:
@@ -288,7 +296,8 @@ def judge_reconstruction(candidate: Candidate, fit: Fit) -> Audit:
         said = f"{fit.form.words}, {reduction(a, fit.shape)}: a {law} = {spread}"
         return Audit(True, f"{said}; say so where you report it", "", evidence)
     sign = "minus the log-likelihood" if a.value > 0 else "the log-likelihood"
-    return Audit(True, f"{sign} of {fit.form.words.removeprefix('a ')}, {reduction(a, fit.shape)}", "", evidence)
+    law = fit.form.words.removesuffix(" likelihood")
+    return Audit(True, f"{sign} under {law}, {reduction(a, fit.shape)}", "", evidence)
 
 
 def judge_density(candidate: Candidate, fit: Fit) -> Audit:
