@@ -31,6 +31,7 @@ from .training import Epoch, History, Run, Training, fit, load_model, save
 
 if TYPE_CHECKING:
     from . import checking, exact, plots
+    from .checking.audit import audit
 
 __all__ = [
     "HVAE",
@@ -55,6 +56,7 @@ __all__ = [
     "Terms",
     "Training",
     "VampPrior",
+    "audit",
     "binarise",
     "cave",
     "checking",
@@ -83,4 +85,6 @@ def __getattr__(name: str):
     # Matplotlib, sympy and scipy take seconds to import; who only trains a model does not pay for them.
     if name in ("checking", "exact", "plots"):
         return importlib.import_module(f"{__name__}.{name}")
+    if name == "audit":
+        return importlib.import_module(f"{__name__}.checking.audit").audit
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,8 +2,8 @@
 
     vaelib train --model mhvae --out runs/mhvae && vaelib evaluate runs/mhvae
 
-Exit codes: 0 done; 1 something went wrong, with one line that says what; 2 no such command, option or value;
-130 Ctrl-C.
+Exit codes: 0 done; 1 something went wrong, with one line that says what; 2 no such command, option or value; 3 `audit`
+found the function wrong or unknown; 130 Ctrl-C.
 """
 
 import functools
@@ -189,6 +189,25 @@ def info(options: Namespace) -> None:
         print(f"{name:<12} {value}")
 
 
+def audit(options: Namespace) -> int:
+    """What a loss, a divergence, a bound or a sampler of your own is, by its values: right, or which known mistake.
+
+    vaelib audit losses.py:vae_loss --pixels 784 --latents 20
+    vaelib audit losses.py:nll --called nll
+
+    The function's parameters say what it takes: x, logits or x_hat (B, D); mu and logvar, log_sigma or sigma (B, J);
+    z (B, J); log_w (K, B); rate (B,). The file is executed.
+    """
+    from vaelib.checking.audit import audit as judge
+    from vaelib.checking.audit import from_file
+
+    given: dict[str, Any] = {"x": (options.examples, options.pixels), "mu": (options.examples, options.latents)}
+    given |= {"log_w": (options.samples, options.examples), "called": options.called or ""}
+    found = judge(from_file(options.function), beta=options.beta, sigma=options.sigma, **given)
+    say(str(found))
+    return 0 if found.right else 3
+
+
 SEED = ("seed", 0, "of the random numbers", from_zero)
 DEVICE = ("device", "auto", "auto, cpu, cuda, cuda:1, mps, ...", str)
 PICTURE = "the picture to write: .png, .svg or .pdf"
@@ -213,6 +232,15 @@ OPTIONS: dict[Any, list[tuple[str, Any, str, Callable[[str], Any]]]] = {
         *(SEED, ("out", Path("reconstructions.png"), PICTURE, location)),
     ],
     info: [],
+    audit: [
+        ("examples", 6, "B, the examples of a batch", count),
+        ("latents", 3, "J, the latent dimensions", count),
+        ("pixels", 10, "D, the pixels of an example", count),
+        ("samples", 4, "K, the samples of an example", count),
+        ("beta", None, "the weight of the rate that is meant, 1 unless given", not_negative),
+        ("sigma", None, "the standard deviation of a Gaussian decoder, where one is stated", not_negative),
+        ("called", None, "what it is meant to be, such as iwae or nll; its own name unless given", str),
+    ],
 }
 
 
@@ -242,6 +270,8 @@ def parser() -> Parser:
             for f in fields(Config):
                 if f.metadata["help"]:  # what is not given is no attribute of what is parsed
                     command.add(f.name, f.default, **f.metadata, default=SUPPRESS)
+        elif do is audit:
+            command.add_argument("function", help="FILE.py:name")
         else:
             command.add_argument("run", help="the folder of a training", type=location)
         for name, default, help, kind in options:

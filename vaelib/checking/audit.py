@@ -1,0 +1,333 @@
+"""What is wrong with your VAE: a loss, a divergence, a bound or a sampler from elsewhere, judged by evaluation.
+
+>>> from vaelib.checking.audit import audit
+>>> print(audit(lambda mu, logvar: 0.5 * (mu**2 + logvar.exp() - 1 - logvar).sum()))
+right: the rate, the KL divergence to N(0, I), summed over the batch
+  it is 1 x rate
+>>> audit(lambda mu, logvar: 0.5 * (mu**2 + logvar.exp() - 1 - logvar).mean()).number
+'E1'
+"""
+
+import importlib.util
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from . import probes, verdicts
+from .mistakes import MISTAKES
+from .probes import ALIASES, AXES, Candidate, Fit, Form
+from .samplers import judge_sample, looks_like_a_sample
+from .verdicts import Audit
+
+SPREADS = ("logvar", "log_sigma", "sigma", "var")
+
+
+def audit(
+    function: Callable[..., Any],
+    *,
+    beta: float | None = None,
+    sigma: float | None = None,
+    called: str = "",
+    encode: Callable[..., Any] | None = None,
+    decode: Callable[..., Any] | None = None,
+    **inputs: Any,
+) -> Audit:
+    """Says what a function is: right up to which factor, one of the mistakes E1 to E25, or none that is known.
+
+    It is called with drawn inputs of several sizes, and what it gives is written as a sum of terms whose right and
+    wrong forms are known; value and gradient are judged apart. Its parameters' names say what it takes: x, logits or
+    x_hat (B, D); mu, logvar, log_sigma, sigma or var (B, J); z (B, J); x_logvar (B, D); log_w or log_px (K, B); rate
+    (B,).
+
+        vl.audit(loss, x=x, mu=mu, logvar=logvar)        tensors, or their shapes, say the sizes that you use
+        vl.audit(loss, x="target", mu="loc")             your names of what the function takes
+        vl.audit(loss, x=x, encode=model.encode, decode=model.decode)      a whole model, that is called as it is
+
+    Args:
+        function: returns one number, or one for each example; of several the first, or the one called "loss".
+        beta: the weight of the rate that is meant, 1 unless given.
+        sigma: the standard deviation of a Gaussian decoder that is stated beside a squared error.
+        called: what it is meant to be, such as "iwae" or "nll"; its own name unless given.
+        encode: of a whole model: x to (mu, logvar), as a method or module that `function` calls.
+        decode: of a whole model: z to logits, likewise.
+        inputs: shapes or names of what is drawn, and values for its other parameters, such as `kld_weight=1.0`.
+
+    Returns:
+        The verdict, which prints itself.
+    Raises:
+        ValueError: Where it takes something that nobody has said, or gives no numbers.
+    """
+    if (encode is None) != (decode is None):
+        raise ValueError("encode and decode: expected both, or neither")
+    if encode is not None and decode is not None:
+        from .recorded import audit_model
+
+        return audit_model(function, encode, decode, beta=beta, sigma=sigma, **inputs)
+    candidate = prepared(function, inputs)
+    called = (called or candidate.called).lower()
+    probes.probed(candidate)
+    return judged(candidate, called, beta, sigma)
+
+
+def judged(candidate: Candidate, called: str, beta: float | None, sigma: float | None) -> Audit:
+    """The verdict, by what the function takes."""
+    takes, spreads = candidate.takes, candidate.takes & {"mu", *SPREADS}
+    if takes <= {"mu", *SPREADS} and looks_like_a_sample(candidate):
+        return judge_sample(candidate)
+    if "log_w" in takes:
+        return bound(candidate, called)
+    if takes & {"prior_mu", "prior_logvar"}:
+        return rate(candidate, probes.level_rates())
+    if "z" in takes:
+        return density(candidate)
+    if takes & {"rate", "log_px"}:
+        terms = Form({"reconstruction": reduced, "rate": lambda a: a["rate"]}, "", "log p(x|z), as it is given")
+        return whole_loss(candidate, [terms], beta, sigma, called)
+    if takes & {"logits", "x_hat"} and spreads:
+        return whole_loss(candidate, probes.losses(candidate), beta, sigma, called)
+    if takes & {"logits", "x_hat"}:
+        forms = [
+            Form({"reconstruction": make}, number, words) for number, words, make in probes.reconstructions(candidate)
+        ]
+        fit = probes.fitted(candidate, forms) or probes.fitted(candidate, forms, constant=True)
+        return (
+            verdicts.judge_reconstruction(candidate, fit) if fit else unexplained(candidate, "a likelihood", forms[0])
+        )
+    if spreads:
+        return rate(candidate)
+    raise ValueError(
+        f"the function takes {', '.join(sorted(takes)) or 'nothing'}: expected names such as {', '.join(AXES)}"
+    )
+
+
+def reduced(a: probes.Arrays) -> np.ndarray:
+    """Minus the mean of log p(x|z) over samples: (B,)."""
+    return -a["log_px"].mean(0)
+
+
+def prepared(function: Callable[..., Any], inputs: dict[str, Any]) -> Candidate:
+    """The function with its names, and the sizes that the inputs have."""
+    wanted = probes.parameters(function)
+    own = {given: name for name, given in inputs.items() if isinstance(given, str) and name in AXES}
+    names, fixed = {}, {}
+    for name, parameter in wanted.items():
+        known = own.get(name) or (name if name in AXES else ALIASES.get(name))
+        if known:
+            names[name] = known
+        elif name in inputs:
+            fixed[name] = inputs[name]
+        elif parameter.default is inspect.Parameter.empty:
+            raise ValueError(
+                f"the function takes {name!r}: expected one of {', '.join(AXES)}; say which it is, such as "
+                f"mu={name!r}, or give its value, {name}=..."
+            )
+    candidate = Candidate(function, names, fixed)
+    for name, given in inputs.items():
+        name = ALIASES.get(name, name)
+        if name in AXES and name not in fixed and not isinstance(given, str):
+            sized(candidate, name, given)
+    return candidate
+
+
+def sized(candidate: Candidate, name: str, given: Any) -> None:
+    """Takes the sizes of what the user has: a tensor, or its shape."""
+    shape = tuple(given.shape) if hasattr(given, "shape") else tuple(given)
+    axes = AXES[name]
+    if len(shape) < len(axes) or (len(shape) > len(axes) and axes != "BD"):
+        raise ValueError(f"{name} has shape {shape}: expected ({', '.join(axes)})")
+    for axis, size in zip(axes, (*shape[: len(axes) - 1], math.prod(shape[len(axes) - 1 :])), strict=True):
+        candidate.sizes[axis] = int(size)
+    if axes == "BD":
+        candidate.events[name] = shape[1:]
+    if name == "x" and isinstance(given, Tensor):
+        candidate.grey = bool(((given != 0) & (given != 1)).any())
+        candidate.real = bool(((given < 0) | (given > 1)).any())
+
+
+def whole_loss(
+    candidate: Candidate, forms: list[Form], beta: float | None, sigma: float | None, called: str = ""
+) -> Audit:
+    """A reconstruction and a rate."""
+    fit = probes.fitted(candidate, forms) or probes.fitted(candidate, forms, constant=True)
+    if fit is None:
+        batch = with_batch_totals(candidate, forms)
+        return batch or unexplained(candidate, "a loss", forms[0])
+    found = verdicts.judge_loss(candidate, fit, beta, sigma, called)
+    if candidate.grey and "Bernoulli" in fit.form.words and "continuous" not in fit.form.words:
+        found = noted(found, "your x is grey: a training loss, but reported as a likelihood of grey images it is E9")
+    return with_gradient(candidate, fit, found)
+
+
+def with_batch_totals(candidate: Candidate, forms: list[Form]) -> Audit | None:
+    """E3: one number for each example, in which the rate is that of the batch."""
+    first = forms[0].columns
+    total = {"rate": lambda a: np.full(len(first["rate"](a)), first["rate"](a).sum())}
+    forms = [Form({**form.columns, **total}, form.number, form.words) for form in forms[:3]]
+    fit = probes.fitted(candidate, forms)
+    if fit is None or fit.shape != "examples":
+        return None
+    said = "this is E3: the rate is summed over the batch, and each example has that of its neighbours, too"
+    return Audit(False, f"{said}; it is as if beta were B = {candidate.sizes['B']}", "E3")
+
+
+def rate(candidate: Candidate, known: list[Any] | None = None) -> Audit:
+    """A divergence of q(z|x) and N(0, I), or the prior that a level above gives."""
+    forms = [Form({"rate": make}, number, words) for number, words, make in known or probes.rates()]
+    fit = probes.fitted(candidate, forms) or probes.fitted(candidate, forms, constant=True)
+    if fit is None:
+        return unexplained(candidate, "a rate", forms[0])
+    return with_gradient(candidate, fit, verdicts.judge_rate(candidate, fit))
+
+
+def density(candidate: Candidate) -> Audit:
+    """A log-density of z: N(0, I), or the posterior's."""
+    latex, prior = MISTAKES["E17"], not candidate.takes & {"mu", *SPREADS}
+
+    def form(text: str, number: str, words: str, power: float = 1.0) -> Form:
+        def make(a: probes.Arrays) -> np.ndarray:
+            standard = {"mu": 0 * a["mu"], "logvar": 0 * a["logvar"]} if prior else {}
+            return probes.by_formula(text, {**a, **standard}, power)
+
+        return Form({"density": make}, number, words)
+
+    forms = [form(latex.right, "", "the log-density"), form(latex.wrong, "E17", latex.name)]
+    forms += [form(MISTAKES[n].wrong, n, MISTAKES[n].name) for n in (("E4b", "E24c") if prior else ())]
+    if not prior:
+        forms.append(form(latex.right, "E24", "the variance passed where the standard deviation is expected", 2.0))
+        forms.append(form(latex.right, "E6", "log sigma read as log-variance", 0.5))
+    fit = probes.fitted(candidate, forms) or probes.fitted(candidate, forms[:1], constant=True)
+    return verdicts.judge_density(candidate, fit) if fit else unexplained(candidate, "a log-density", forms[0])
+
+
+def bound(candidate: Candidate, called: str, transposed: bool = False) -> Audit:
+    """A function of log-weights (K, B)."""
+    if candidate.sizes["K"] < 2:
+        raise ValueError(f"log_w has {candidate.sizes['K']} samples: expected 2 or more, as for 1 all bounds are one")
+    right = MISTAKES["E10a"].right
+    forms = [
+        Form({"bound": lambda a: probes.one_sample(right, a)}, "", "the importance-weighted bound"),
+        Form({"bound": lambda a: a["log_w"].mean(0)}, "", "the ELBO's estimate"),
+    ]
+    for number in ("E10b", "E10c", "E22"):
+        wrong = MISTAKES[number]
+        forms.append(Form({"bound": lambda a, text=wrong.wrong: probes.one_sample(text, a)}, number, wrong.name))
+    try:
+        fit = probes.fitted(candidate, forms)
+    except ValueError:  # a shape that is none of ours
+        fit = None
+    if fit is None and not transposed:  # it may take (B, K)
+
+        def turned(log_w: Tensor) -> Any:
+            return candidate.function(**{own: log_w.T for own in candidate.names}, **candidate.fixed)
+
+        other = bound(replace(candidate, function=turned, names={"log_w": "log_w"}, fixed={}), called, transposed=True)
+        if other.right is not None:
+            return noted(other, "it takes log-weights of shape (B, K)")
+    if fit is None:
+        return unexplained(candidate, "a bound", forms[0])
+    return verdicts.judge_bound(candidate, fit, called, gradient(candidate, fit, forms))
+
+
+def gradient(candidate: Candidate, fit: Fit, forms: list[Form]) -> str:
+    """Whose gradient autograd gives: that of the value, that of another form, or none; nothing where there is none."""
+    found = probes.slopes(candidate)
+    if found is None:
+        return ""
+    by_autograd, of_value, (low, high), step = found
+    for form in [*forms[:1], fit.form, *forms[1:]]:
+        slope = sum(fit.at[name] * (make(high).sum() - make(low).sum()) / step for name, make in form.columns.items())
+        if math.isclose(by_autograd, slope, rel_tol=3e-3, abs_tol=1e-6):
+            return f"that of {form.words}"
+    if math.isclose(by_autograd, of_value, rel_tol=3e-3, abs_tol=1e-6):
+        return "that of its value"
+    return (
+        f"{by_autograd:.4g} along a random direction, where the value changes by {of_value:.4g}: something is detached"
+    )
+
+
+def with_gradient(candidate: Candidate, fit: Fit, found: Audit) -> Audit:
+    """The verdict, unless the gradient is another than that of the value."""
+    slopes = probes.slopes(candidate)
+    if slopes is None or math.isclose(slopes[0], slopes[1], rel_tol=3e-3, abs_tol=1e-6):
+        return found
+    said = f"its gradient is {slopes[0]:.4g} along a random direction, where its value changes by {slopes[1]:.4g}"
+    if found.right:
+        said = f"value right, gradient not: {said}; something is detached, which is right only if it is meant"
+        return Audit(None, said, "", found.evidence)
+    return noted(found, said)
+
+
+def noted(found: Audit, line: str) -> Audit:
+    """With one more line of evidence."""
+    return Audit(found.right, found.verdict, found.number, (*found.evidence, line))
+
+
+PARTS: dict[str, Callable[[probes.Arrays], np.ndarray]] = {
+    "mu^2": lambda a: (a["mu"] ** 2).sum(1),
+    "sigma^2": lambda a: np.exp(a["logvar"]).sum(1),
+    "log sigma^2": lambda a: a["logvar"].sum(1),
+    "sigma": lambda a: np.exp(a["logvar"] / 2).sum(1),
+    "(log sigma^2)^2": lambda a: (a["logvar"] ** 2).sum(1),
+    "1/sigma^2": lambda a: np.exp(-a["logvar"]).sum(1),
+    "mu^2/sigma^2": lambda a: (a["mu"] ** 2 * np.exp(-a["logvar"])).sum(1),
+    "mu": lambda a: a["mu"].sum(1),
+    "|mu|": lambda a: np.abs(a["mu"]).sum(1),
+}
+
+
+def unexplained(candidate: Candidate, what: str, right: Form) -> Audit:
+    """What can be said of a function that is nothing that is known: its parts, or how the difference grows."""
+    takes = candidate.takes
+    posterior = bool(takes & {"mu", *SPREADS}) and "z" not in takes
+    columns = dict(PARTS) if posterior else {}
+    for number, words, make in probes.reconstructions(candidate) if takes & {"logits", "x_hat"} else []:
+        columns |= {} if number else {words.removeprefix("a "): make}
+    if columns:
+        fit = probes.fitted(candidate, [Form(columns)], constant=True)
+        if fit is not None:
+            return verdicts.unknown((f"it is {verdicts.listed(fit.at)}", *right_form(posterior)), what)
+    inputs, values = probes.observed(candidate, range(60))
+    shape = probes.shape_of(values[0], candidate.sizes)
+    lines, seen = probes.equations(right, inputs, values, shape, True)
+    gap = np.abs(seen - lines @ np.linalg.lstsq(lines, seen, rcond=None)[0])
+    told = [f"off the right form, with the best coefficients for it, by {gap.mean():.4g} on average"]
+    if columns:
+        lines, _ = probes.equations(Form(columns), inputs, values, shape, False)
+        along = {name: np.corrcoef(line, gap)[0, 1] for name, line in zip(columns, lines.T, strict=True)}
+        most = max(along, key=lambda name: abs(along[name]))
+        told.append(
+            f"the difference {'grows' if along[most] > 0 else 'falls'} with {most} (correlation {along[most]:.2f})"
+        )
+    return verdicts.unknown(tuple(told), what)
+
+
+def right_form(posterior: bool) -> tuple[str, ...]:
+    """The rate in the same words, for comparison."""
+    return ("the rate is 0.5 mu^2 + 0.5 sigma^2 - 0.5 log sigma^2 - 0.5, summed over dimensions",) if posterior else ()
+
+
+def from_file(place: str) -> Callable[..., Any]:
+    """The function that FILE.py:name stands for.
+
+    Raises:
+        ValueError: Where there is no such file, or no such function in it.
+    """
+    file, _, name = place.rpartition(":")
+    path = Path(file).expanduser()
+    if not file or not path.is_file():
+        raise ValueError(f"{place!r}: expected FILE.py:function, with a file that exists")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{file}: expected a file of Python, FILE.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = getattr(module, name, None)
+    if not callable(found):
+        raise ValueError(f"{file} has no function {name!r}")
+    return found
