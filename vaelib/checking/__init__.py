@@ -1,8 +1,9 @@
 """Checking: claims, witnesses that share no code, wrong twins that they reject, and the ledger of all claims."""
 
+from .arithmetics import Outcomes, normal_mean
 from .claims import Claim
 from .reports import MIME, Report
-from .witnesses import Outcomes, ball_normal_mean, cases, loguniform, normal, normal_mean, simplex, uniform
+from .witnesses import ball_normal_mean, cases, loguniform, normal, simplex, uniform
 
 __all__ = [
     "MIME",

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from .arithmetics import flint_namespace, sympy_namespace
 from .equations import Equation, on_page
 from .reports import Report, Twin, shortfalls
 from .witnesses import (
@@ -34,15 +35,13 @@ from .witnesses import (
     Cell,
     Formula,
     Witness,
-    at_rational_points,
     balls,
-    flint_namespace,
     float_array,
     float_difference,
     float_value,
     precision,
+    proved_difference,
     same_shape,
-    sympy_namespace,
 )
 
 
@@ -145,7 +144,7 @@ class Claim:
         def evaluate(formula: Formula, case: Case) -> Any:
             return formula(sympy_namespace(), *arguments, **named)
 
-        self._add("symbolic", name, [{}], lambda: truth, evaluate, self._prove, 0.0, margin)
+        self._add("symbolic", name, [{}], lambda: truth, evaluate, proved_difference, 0.0, margin)
 
     def numeric(
         self,
@@ -389,24 +388,3 @@ class Claim:
                 f"witness {name!r}: margin {margin:g} must exceed tol {tol:g}: a twin may not pass as both"
             )
         self.witnesses[name] = Witness(kind, name, list(cases), truth, evaluate, difference, tol, margin)
-
-    def _prove(self, got: Any, truth: Any, relation: str) -> tuple[np.ndarray, np.ndarray]:
-        import sympy
-
-        got, truth = np.asarray(got, dtype=object), np.asarray(truth, dtype=object)
-        same_shape(got, truth)
-        lows, highs = [], []
-        for g, t in zip(got.flat, truth.flat, strict=True):
-            gap = sympy.nsimplify((sympy.sympify(g) - t).doit(), rational=True)
-            simple = sympy.factor(sympy.simplify(gap))
-            if gap.has(sympy.tanh):
-                simple = sympy.factor(sympy.simplify(gap.rewrite(sympy.exp)))
-            proved = {"==": simple.is_zero, "<=": simple.is_nonpositive, ">=": simple.is_nonnegative}[relation]
-            values = [0.0] if proved else at_rational_points(gap, signed=relation != "==")
-            if relation == "==" and not proved and max(values) < 1e-20:  # what is inside a logarithm may be a product
-                proved = sympy.simplify(sympy.expand_log(sympy.factor(gap, deep=True))).is_zero
-                values = [0.0] if proved else values
-            # Where nothing is proved the gap is known at the points only, and could be anything elsewhere.
-            lows.append(-math.inf if relation == ">=" and not proved else max(values))
-            highs.append(min(values) if relation == ">=" or proved else math.inf)
-        return np.array(lows), np.array(highs)

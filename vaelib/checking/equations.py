@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from .arithmetics import Unsaid
 from .latex import heads, read
 from .laws import Values
+from .names import arguments_of, written
 from .tokens import KNOWN, Node, Statement, Unreadable
-from .values import arguments_of, written
-from .witnesses import Unsaid
 
 _DISPLAY = re.compile(r"\$\$(.*?)\$\$", re.DOTALL)
 

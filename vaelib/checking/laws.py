@@ -4,14 +4,15 @@ import functools
 import itertools
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from .arithmetics import Unsaid
+from .densities import Bell, Density, Independent, sigma_points
+from .names import Each, Place, arguments_of, written
 from .tokens import Node, identifier
-from .values import Arithmetic, Each, Place, arguments_of, written
-from .witnesses import Unsaid
+from .values import Arithmetic
 
 
 class Values(Arithmetic):
@@ -233,7 +234,7 @@ class Values(Arithmetic):
         if hasattr(q, "cov") and hasattr(p, "cov"):
             if not self.numbers:
                 raise Unsaid("distributions of several variables, outside float64")
-            points = _sigma_points(q)  # a logarithm of a ratio of two is of degree two, for which these are exact
+            points = sigma_points(q)  # a logarithm of a ratio of two is of degree two, for which these are exact
             return np.mean(q.logpdf(points) - p.logpdf(points))
         if getattr(getattr(q, "dist", None), "name", "") == getattr(getattr(p, "dist", None), "name", "") == "norm":
             points = q.mean() + q.std() * np.array([-1, 1])  # likewise
@@ -286,7 +287,9 @@ class Values(Arithmetic):
     def _at_once(self, table: np.ndarray, names: list[str], body: Node) -> float | None:
         """The mean over a table from one look at the body, or nothing if its value is not one number for each cell."""
         cells = np.nonzero(table)
-        places = {name: Place(Each.of(axis + 1), Each.of(axis)) for name, axis in zip(names, cells, strict=True)}
+        places: dict[str, Any] = {
+            name: Place(Each.of(axis + 1), Each.of(axis)) for name, axis in zip(names, cells, strict=True)
+        }
         try:
             with self.several(places):
                 value = self.of(body)
@@ -330,7 +333,7 @@ class Values(Arithmetic):
             raise Unsaid(f"{head}: nothing says of what it is the law")
         return found, arguments_of(key.partition("|")[0].rstrip(")") + ")")
 
-    def _draws(self, node: Node) -> list[tuple[str, Any]]:
+    def _draws(self, node: Node) -> list[tuple[Any, Any]]:
         r"""Of `z_1 \sim p, z_2, \dots, z_k \sim q` each variable with its law."""
         if node.kind not in ("pair", "drawn"):
             return [(node, None)]
@@ -367,59 +370,3 @@ class Values(Arithmetic):
         from scipy import special
 
         return special.entr(q).sum() if self.numbers else -np.sum(q * self.f.log(q))
-
-
-class Bell:
-    """A normal distribution in any arithmetic, with the methods of scipy's."""
-
-    dist = SimpleNamespace(name="norm")
-
-    def __init__(self, f: Any, mean: Any, deviation: Any):
-        self.f, self.args = f, (mean, deviation)
-
-    def mean(self) -> Any:
-        """Its mean."""
-        return self.args[0]
-
-    def std(self) -> Any:
-        """Its standard deviation."""
-        return self.args[1]
-
-    def logpdf(self, value: Any) -> Any:
-        """The logarithm of its density."""
-        mean, deviation = self.args
-        return -(((value - mean) / deviation) ** 2) / 2 - self.f.log(deviation) - self.f.log(2 * self.f.pi) / 2
-
-    def pdf(self, value: Any) -> Any:
-        """Its density."""
-        return self.f.exp(self.logpdf(value))
-
-
-class Independent:
-    """Independent variables, each with its law."""
-
-    def __init__(self, laws: list[Any]):
-        self.laws = laws
-        if all(isinstance(law, Bell) for law in laws):
-            self.mean, self.cov = np.array([law.mean() for law in laws]), np.diag([law.std() ** 2 for law in laws])
-
-    def logpdf(self, value: Any) -> Any:
-        """The logarithm of the joint density; the variables are on the last axis."""
-        return functools.reduce(lambda a, b: a + b, (law.logpdf(value[..., i]) for i, law in enumerate(self.laws)))
-
-
-class Density:
-    """A law of one variable on the whole line, known by its density."""
-
-    def __init__(self, pdf: Callable[[float], float]):
-        self.pdf = pdf
-
-    def logpdf(self, value: float) -> float:
-        """Its logarithm, as scipy's laws have it."""
-        return np.log(self.pdf(value))
-
-
-def _sigma_points(law: Any) -> np.ndarray:
-    """2 J points, (2 J, J), whose means of polynomials of degree three are those of a normal distribution."""
-    root = np.linalg.cholesky(law.cov) * np.sqrt(len(law.mean))
-    return law.mean + np.concatenate([root.T, -root.T])

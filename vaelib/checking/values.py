@@ -7,63 +7,14 @@ argument. A whole term of the page can be a key as well, as `written` writes it.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from .arithmetics import Unsaid
+from .names import Each, Place, written
 from .tokens import Node, Statement, identifier, plain
-from .witnesses import Unsaid
-
-
-class Each(np.ndarray):
-    """Numbers, one for each of many draws: what is done to them is done one by one, no product is a scalar product."""
-
-    @classmethod
-    def of(cls, value: Any) -> "Each":
-        """The array, seen so."""
-        return np.asarray(value).view(cls)
-
-    def sum(self, *_: Any, **options: Any) -> Any:
-        """Refused: the draws are no vector."""
-        raise TypeError("a sum over the draws")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where an index stands: its value, as printed, and which entry of an array it picks; of many draws, `Each`."""
-
-    value: Any
-    entry: int
-
-
-def written(node: Node) -> str:
-    """A node as a key of `names`: no spaces, one-letter fonts and accents as `identifier` has them."""
-    known = node.__dict__  # where it is kept: it is asked for often
-    if "written" not in known:
-        known["written"] = _write(node)
-    return known["written"]
-
-
-def _write(node: Node) -> str:
-    kind, parts = node.kind, node.parts
-    if kind in ("number", "word"):
-        return parts[0]
-    if kind == "name":
-        return identifier(node) if plain(node) else parts[0] + "_{" + ",".join(map(written, parts[1])) + "}"
-    if kind == "apply":
-        return written(parts[0]) + "(" + "|".join(",".join(map(written, group)) for group in parts[1]) + ")"
-    inner = ",".join(written(p) for p in _nodes(parts))
-    return f"{kind}({inner})" if kind != "call" else f"{parts[0]}({inner})"
-
-
-def _nodes(parts: tuple[Any, ...]) -> Iterator[Node]:
-    for part in parts:
-        if isinstance(part, Node):
-            yield part
-        elif isinstance(part, tuple):
-            yield from _nodes(part)
 
 
 class Arithmetic:
@@ -431,9 +382,3 @@ def _integer(node: Node) -> int | None:
         inside = _integer(node.parts[0])
         return None if inside is None else -inside
     return int(node.parts[0]) if node.kind == "number" and node.parts[0].isdigit() else None
-
-
-def arguments_of(key: str) -> list[str]:
-    """x and z of "p(x|z)"."""
-    inside = key.partition("(")[2][:-1]
-    return [a for group in inside.split("|") for a in group.split(",")]
