@@ -239,6 +239,9 @@ class Values(Arithmetic):
         if getattr(getattr(q, "dist", None), "name", "") == getattr(getattr(p, "dist", None), "name", "") == "norm":
             points = q.mean() + q.std() * np.array([-1, 1])  # likewise
             return np.mean(q.logpdf(points) - p.logpdf(points))
+        if isinstance(q, Bell) and isinstance(p, Bell):  # likewise, in any arithmetic
+            points = (q.mean() - q.std(), q.mean() + q.std())
+            return sum(q.logpdf(z) - p.logpdf(z) for z in points) / 2
         if not hasattr(q, "logpdf"):
             from scipy import special
 

@@ -41,7 +41,9 @@ class Arithmetic:
     # --- Names --------------------------------------------------------------------------------------------------------
 
     def knows(self, node: Node) -> bool:
-        """Whether somebody has said what a name means, alone or with arguments."""
+        """Whether somebody has said what a name means, alone, with arguments, raised or with an index."""
+        while node.kind in ("power", "index"):
+            node = node.parts[0]
         if node.kind == "name":
             return any(key in self.names for key in (written(node), node.parts[0]))
         try:
