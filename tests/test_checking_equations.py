@@ -209,3 +209,98 @@ def test_changes_of_the_page_and_which_are_noticed():
 )
 def test_what_is_changed(text, expected):
     assert {new for _, new in page.changes(text)} == expected
+
+
+def test_an_identity_that_is_used_has_to_hold(tmp_path):
+    shown = {**SHOWN, "D1.2": r"\mathrm{KL}(q \,\|\, p) = \mathbb E_q\!\left[\log \frac{q(z)}{p(z)}\right]"}
+    show(tmp_path, shown)
+    assert tables(uses=["D1.1", "D1.2"]).report().problems == []
+    show(tmp_path, {**shown, "D1.2": shown["D1.2"].replace("_q", "_p")})
+    assert "two sides of the page differ" in tables(uses=["D1.1", "D1.2"]).report().problems[0]
+
+
+def test_a_term_and_a_name_that_hangs_on_a_variable_can_be_defined(tmp_path):
+    shown = {
+        "D1.1": r"r = \frac{p(z)}{q(z)}, \qquad k = r - 1 - \log r",
+        "D1.2": r"H(Z \mid X) = -\sum_z q(z) \log q(z)",
+        "1.2": r"\mathbb E_q[k] = \mathrm{KL}(q \,\|\, p)",
+        "1.3": r"\sum_z q(z) \log q(z) = -H(Z \mid X)",
+    }
+    show(tmp_path, shown)
+    laws = {"q(z)": lambda m: stats.norm(m, 0.8), "p(z)": stats.norm()}
+    claim = Claim("1.2", "a mean", source="by hand", define=laws, uses=["D1.1"])
+    claim.numeric("by hand", lambda m: kl(m, 0.8, 0, 1), cases(5, m=normal(0, 1)), tol=1e-14)
+    assert claim.report().problems == []  # within the accuracy of a quadrature
+    assert claim.noticed(claim.equation.text, {"D1.1": shown["D1.1"].replace("k = r", "k = 2")})
+    claim = Claim("1.3", "an entropy", source="by hand", define={"q(z)": lambda q: q}, uses=["D1.2"])
+    claim.numeric("by hand", lambda q: (q * np.log(q)).sum(), cases(5, q=simplex(3)))
+    assert claim.report().problems == []
+
+
+def test_what_is_under_a_brace_is_the_value_where_there_are_no_laws(tmp_path):
+    text = r"H[Y] = \underbrace{H[X]}_{\frac12 \log (2 \pi e s^2)} + \underbrace{\mathbb E[\log |h'(X)|]}_{m}"
+    show(tmp_path, {"1.1": text})
+    m, s = sympy.Symbol("m", real=True), sympy.Symbol("s", positive=True)
+
+    def claim():
+        define = {"X": lambda m, s: stats.norm(m, s), "Y": lambda m, s: stats.lognorm(s, scale=math.exp(m))}
+        define |= {"~X": define["X"], "h'(x)": lambda x: np.exp(x), "h(x)": lambda x: x}
+        claim = Claim("1.1", "entropy of exp X", source="by hand", define=define)
+        claim.symbolic("by hand", sympy.log(s) + sympy.log(2 * sympy.pi) / 2 + sympy.Rational(1, 2) + m, (m, s))
+        truth = cases(3, m=normal(0, 1), s=loguniform(0.5, 2))
+        claim.numeric("scipy", lambda m, s: stats.lognorm(s, scale=math.exp(m)).entropy(), truth)
+        return claim
+
+    assert claim().report().problems == []
+    assert claim().noticed(text.replace("{m}", "{s}"))
+    assert claim().noticed(text.replace("H[X]", "H[Z]"))
+    assert claim().noticed(text.replace("s^2", "t^2"))
+
+
+def test_probabilities_add_up_and_a_sum_has_each_index_once(tmp_path):
+    shown = {
+        "D1.1": r"r(x) = \sum_z q(z) w(x \mid z)",
+        "1.1": r"\mathrm{KL}(r \,\|\, r) = 0 \cdot v",
+        "1.2": r"\sum_{z, z} q(z) = v",
+    }
+    show(tmp_path, shown)
+    define = {"q(z)": lambda q: q, "w(x|z)": lambda w: w.T}
+
+    def claim():
+        claim = Claim("1.1", "nothing", source="by hand", define=define, uses=["D1.1"])
+        claim.numeric("by hand", lambda q, w, v: 0, cases(3, q=simplex(3), w=simplex(4, 3), v=normal(0, 1)))
+        return claim
+
+    assert claim().report().problems == []
+    show(tmp_path, {**shown, "D1.1": shown["D1.1"].replace(r"\sum", r"\prod")})
+    assert "probabilities that add up to" in claim().report().problems[0]
+    show(tmp_path, {**shown, "D1.1": shown["D1.1"].replace("r(x)", "r(z)")})
+    assert "runs over one of the arguments z" in claim().report().problems[0]
+    with pytest.raises(ValueError, match="expected another index"):
+        Claim("1.2", "twice", source="by hand", define=define)
+
+
+def test_integrals_over_a_set_and_entries_at_a_whole_number(tmp_path):
+    show(tmp_path, {"1.1": r"m = \int_A u\, du", "1.2": r"v = p(z) / \sum_{z'} p(z')", "1.3": r"w = q(z \mid x)"})
+    claim = Claim("1.1", "half a square", source="by hand", define={"A": lambda a: (0, a)})
+    claim.numeric("by hand", lambda a: a * a / 2, cases(3, a=normal(0, 1)))
+    assert claim.report().problems == []
+    claim = Claim("1.2", "a share", source="by hand", define={"p(z)": lambda p: p})
+    claim.numeric("by hand", lambda p, z: p[z - 1] / p.sum(), [{"p": np.array([1.0, 2.0, 5.0]), "z": 2}])
+    assert claim.report().problems == []
+    claim = Claim("1.3", "an entry", source="by hand", define={"q(z|x)": lambda q: q})
+    claim.numeric("by hand", lambda q, z, x: q[z - 1, x - 1], [{"q": np.arange(6.0).reshape(2, 3), "z": 2, "x": 3}])
+    assert claim.report().problems == []
+
+
+def test_what_was_a_value_and_is_none_is_noticed(tmp_path):
+    text = r"g(t) = t - 1 - \log t \ge 0, \qquad t > 0"
+    show(tmp_path, {"1.1": text})
+    claim = Claim("1.1", "a bowl", source="by hand", define={"g(u)": lambda f, u: u - 1 - f.log(u)})
+    t = sympy.Symbol("t", positive=True)
+    claim.symbolic("by sympy", t - 1 - sympy.log(t), (t,))  # cannot settle the sign, which is no matter
+    claim.numeric("by hand", lambda t: t - 1 - math.log(t), cases(20, t=loguniform(0.1, 10)))
+    assert claim.report().problems == []
+    assert claim.noticed(text.replace("g(t)", "h(t)"))
+    assert claim.noticed(text.replace("t > 0", "t < 0"))
+    assert claim.noticed(text.replace("t > 0", "u > 0"))

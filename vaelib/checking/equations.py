@@ -22,7 +22,7 @@ import numpy as np
 from .latex import heads, read
 from .laws import Values
 from .tokens import Node, Statement, Unreadable
-from .values import arguments_of, written
+from .values import Lazy, arguments_of, written
 from .witnesses import Unsaid
 
 _DISPLAY = re.compile(r"\$\$(.*?)\$\$", re.DOTALL)
@@ -87,6 +87,8 @@ class Equation:
                 claimed.append(statement)
         self.claimed = tuple(claimed or statements)
         self.sides = max(len(s.sides) for s in self.claimed)
+        # What had a value of its own: side and statement, where it is no mere name for it; -1 and a condition.
+        self.valued: set[tuple[int, int]] = set()
 
     @staticmethod
     def sorted(statements: Iterable[Statement]) -> tuple[list[Statement], list[Statement]]:
@@ -103,10 +105,10 @@ class Equation:
 
     def learn(self, statement: Statement, conditions: list[Statement]) -> None:
         """Keeps what a statement defines, and that it is a function where it is one."""
-        if len(statement.sides) > 1 and statement.sides[0].kind in ("name", "apply"):
+        if len(statement.sides) > 1:
             key = written(statement.sides[0])
             self.definitions.append((key, statement, conditions))
-            self.functions |= {key.partition("(")[0]} if "(" in key else set()
+            self.functions |= {key.partition("(")[0]} if statement.sides[0].kind == "apply" else set()
 
     def relation(self, k: int, truth: int | None) -> str:
         """What side k should be to the side that a witness knows, which is the last that is no number, by the print."""
@@ -136,9 +138,11 @@ class Equation:
     def side(self, k: int, together: bool) -> Callable[..., Any]:
         """Side k as a function of a namespace and a case; a mere name for the value says nothing, and has it."""
 
-        def value(values: "Values", nodes: list[Node], last: Node) -> Any:
+        def value(values: "Values", number: int, nodes: list[Node], last: Node) -> Any:
             try:
-                return values.agreeing(nodes)
+                found = values.agreeing(nodes)
+                self.valued.add((k, number))
+                return found
             except Unsaid:
                 if nodes[-1].kind in ("name", "apply") and nodes[-1] is not last:
                     return values.of(last)
@@ -147,7 +151,10 @@ class Equation:
         lasts = [statement.sides[-1] for statement in self.claimed]
         groups = self.groups(k, together)
         return self.formula(
-            [functools.partial(value, nodes=g, last=last) for g, last in zip(groups, lasts, strict=True)]
+            [
+                functools.partial(value, number=number, nodes=g, last=last)
+                for number, (g, last) in enumerate(zip(groups, lasts, strict=True))
+            ]
         )
 
     def expression(self, text: str) -> Callable[..., Any]:
@@ -155,25 +162,53 @@ class Equation:
         nodes = [statement.sides[-1] for statement in read(text, self.functions)]
         return self.formula([functools.partial(Values.of, node=node) for node in nodes])
 
-    def formula(self, parts: list[Callable[["Values"], Any]]) -> Callable[..., Any]:
+    def formula(self, parts: list[Callable[["Values"], Any]]) -> "Formula":
         """A function of a namespace and a case: the value of each part, stacked if there are several."""
+        return Formula(self, parts)
 
-        def evaluate(f: Any, **case: Any) -> Any:
-            values = Values(f, meanings(self.define, f, case))
-            for key, statement, conditions in self.definitions:
-                if key not in values.names:
-                    values.names[key] = defined(values, statement, conditions)
-            values.require(self.conditions)
-            found = [part(values) for part in parts]
-            return found[0] if len(found) == 1 else np.stack([np.asarray(v) for v in found])
 
-        return evaluate
+class Formula:
+    """Parts of an equation as a function of a namespace and a case, stacked if there are several."""
+
+    def __init__(self, equation: Equation, parts: list[Callable[[Values], Any]]):
+        self.equation, self.parts = equation, parts
+        self.accuracy = 0.0  # to which the last value is known, if a quadrature gave it
+
+    def __call__(self, f: Any, **case: Any) -> Any:
+        """Its value."""
+        values = Values(f, meanings(self.equation.define, f, case))
+        for key, statement, conditions in self.equation.definitions:
+            if key not in values.names:
+                meaning = defined(values, statement, conditions)
+                if meaning is not None:
+                    values.names[key] = meaning
+        self.equation.valued |= {(-1, asked) for asked in values.require(self.equation.conditions)}
+        values.accuracy = 0.0
+        found = [part(values) for part in self.parts]
+        self.accuracy = values.accuracy
+        return found[0] if len(found) == 1 else np.stack([np.asarray(v) for v in found])
 
 
 def defined(values: Values, statement: Statement, conditions: list[Statement]) -> Any:
-    """The value that a statement gives its left side, or the function that it defines, where its conditions hold."""
+    """The value that a statement gives its left side, or the function that it defines, where its conditions hold.
+
+    None where the left side has a value without it, which the page only repeats, and from which it must not differ.
+    """
     left, *right = statement.sides
-    return values.agreeing(right, strict=True) if left.kind == "name" else Defined(values, statement, conditions)
+    if left.kind == "apply":
+        return Defined(values, statement, conditions)
+    if left.kind != "name":
+        try:
+            values.of(left)
+        except Unsaid:
+            pass
+        else:
+            values.agreeing(list(statement.sides), strict=True)
+            return None
+    try:
+        return values.agreeing(right, strict=True)
+    except Unsaid:  # it hangs on what a sum or a law runs over
+        return Lazy(right)
 
 
 class Defined:
@@ -183,6 +218,8 @@ class Defined:
         left, *self.right = statement.sides
         self.values, self.conditions = values, conditions
         self.formal = [written(argument) for group in left.parts[1] for argument in group]
+        if len(set(self.formal)) < len(self.formal):
+            raise ValueError(f"a function of {', '.join(self.formal)}: expected each argument once")
 
     def __call__(self, *arguments: Any) -> Any:
         with self.values.several(dict(zip(self.formal, arguments, strict=True))):
@@ -191,6 +228,9 @@ class Defined:
 
     def law(self) -> Any:
         """With its variable left free: a table of probabilities."""
+        large = [node for side in self.right for node in side.walk() if node.kind == "large"]
+        if {written(variable) for node in large for variable, *_ in node.parts[1]} & {*self.formal}:
+            raise ValueError(f"a sum runs over one of the arguments {', '.join(self.formal)}")
         return self.values.of(self.right[-1])
 
 
@@ -210,7 +250,11 @@ def meanings(define: Mapping[str, Any], f: Any, case: Mapping[str, Any]) -> dict
         if formal and set(formal) <= set(takes):
             names[key] = _partial(value, fixed, formal)
         else:
-            names[key] = value(**fixed)
+            try:
+                names[key] = value(**fixed)
+            except TypeError:  # such as a distribution of scipy, of symbols
+                if f.name == "numpy":
+                    raise
     return names
 
 

@@ -1,8 +1,9 @@
 """What runs over an index, a variable or a law: sums, integrals, means, divergences."""
 
 import functools
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,17 @@ from .tokens import Node, identifier
 from .values import Arithmetic, Place, arguments_of, written
 from .witnesses import Unsaid
 
+ACCURACY = 1e-8  # what is asked of a quadrature
+
 
 class Values(Arithmetic):
     """Evaluates nodes over a namespace `f` (see `witnesses`), given what the names mean."""
+
+    def __init__(self, f: Any, names: Mapping[str, Any]):
+        super().__init__(f, names)
+        for name, law in names.items() if self.numbers else ():
+            if getattr(getattr(law, "dist", None), "name", "") == "norm":  # without scipy's overhead
+                self.names[name] = Bell(f, law.mean(), law.std())
 
     @contextmanager
     def binding(self, name: str, value: Any) -> Generator[None]:
@@ -111,15 +120,19 @@ class Values(Arithmetic):
     def _of_integral(self, variable: Node, low: Node | None, high: Node | None, body: Node) -> Any:
         name = identifier(variable)
         ends = [self.f.number(e) if n is None else self.of(n) for n, e in ((low, "-inf"), (high, "inf"))]
+        if isinstance(ends[0], tuple):  # over a set, which is an interval
+            ends = list(ends[0])
 
         def integrand(value: Any) -> Any:
             with self.binding(name, value):
                 return self.of(body)
 
+        self.accuracy = ACCURACY
         return self.f.integral(integrand, *ends)
 
     def _of_derivative(self, variables: tuple[Node, ...], body: Node) -> Any:
         found = []
+        self.accuracy = ACCURACY
         for variable in variables:
             name = identifier(variable)
 
@@ -147,8 +160,9 @@ class Values(Arithmetic):
         if node.kind == "normal":
             mean, variance = map(self.of, node.parts[0][-1])
             if np.ndim(variance) == 2:
-                return stats.multivariate_normal(np.broadcast_to(mean, len(variance)), variance)
-            return stats.norm(mean, np.sqrt(variance))
+                root = stats.Covariance.from_cholesky(np.linalg.cholesky(variance))  # of any condition
+                return stats.multivariate_normal(np.broadcast_to(mean, len(variance)), root)
+            return Bell(self.f, mean, np.sqrt(variance))
         if node.kind in ("name", "apply"):
             if node.kind == "apply":
                 value, formal = self._meaning(*node.parts)
@@ -162,11 +176,22 @@ class Values(Arithmetic):
             else:
                 keys = [key for key in self.names if key.partition("(")[0] == written(node)]
                 value = self.names[min(keys, key=lambda key: "(" not in key)] if keys else None
+                value = value.law() if hasattr(value, "law") else value
             if hasattr(value, "shape") or hasattr(value, "logpdf"):
-                return value
+                return self._readable(value)
         elif node.kind in ("sum", "product", "ratio", "large"):
             return Density(lambda z: self._at(z, node))
         raise Unsaid(f"{written(node)} is no law that anybody has named")
+
+    def _meaning(self, name: Node, groups: tuple[tuple[Node, ...], ...]) -> tuple[Any, str]:
+        value, key = super()._meaning(name, groups)
+        return self._readable(value), key
+
+    def _readable(self, law: Any) -> Any:
+        """What has a meaning here: a distribution of scipy has none outside float64."""
+        if hasattr(law, "dist") and not self.numbers:
+            raise Unsaid("a distribution, outside float64")
+        return law
 
     def _at(self, value: Any, node: Node) -> Any:
         """A mixture or product of densities, written without an argument, at this value."""
@@ -178,14 +203,22 @@ class Values(Arithmetic):
 
     def _of_divergence(self, first: Node, second: Node) -> Any:
         q, p = self._law(first), self._law(second)
+        if isinstance(q, Bell) and isinstance(p, Bell):
+            self.accuracy = ACCURACY
+            points = q.mean() + np.array([-1, 1]) * q.std()
+            return np.mean(q.logpdf(points) - p.logpdf(points))  # exact, as below
         if type(q).__name__ == type(p).__name__ == "multivariate_normal_frozen":
+            self.accuracy = ACCURACY
             points = _sigma_points(q)  # a logarithm of a ratio of two is of degree two, for which these are exact
             return np.mean(q.logpdf(points) - p.logpdf(points))
         if not hasattr(q, "logpdf"):
             from scipy import special
 
+            if abs(np.sum(q) - 1) > 1e-5 or abs(np.sum(p) - 1) > 1e-5:
+                raise ValueError(f"probabilities that add up to {np.sum(q)} and {np.sum(p)}")
             return special.rel_entr(q, p).sum()
-        return self.f.mean(lambda z: q.logpdf(z) - p.logpdf(z), q)
+        self.accuracy = ACCURACY
+        return (_mean_of_many if hasattr(q, "ppf") else self.f.mean)(lambda z: q.logpdf(z) - p.logpdf(z), q)
 
     def _log(self, inner: Node) -> Any:
         if inner.kind == "normal" and len(inner.parts[0]) == 2:
@@ -214,6 +247,7 @@ class Values(Arithmetic):
                 with self.binding(names[0], value):
                     return self.of(body)
 
+            self.accuracy = ACCURACY
             return self.f.mean(at, q)
         total = 0.0
         for where in np.ndindex(*np.shape(q)):
@@ -238,11 +272,11 @@ class Values(Arithmetic):
             keys = [key for key in self.names if key.startswith("~")]
             if len(keys) != 1:
                 raise Unsaid("a mean, and nothing says over what")
-            return self.names[keys[0]], keys[0][1:].split(",")
+            return self._readable(self.names[keys[0]]), keys[0][1:].split(",")
         if law.kind == "drawn":
             return self._law(law.parts[1]), [written(law.parts[0])]
         if f"~{written(law)}" in self.names:
-            return self.names[f"~{written(law)}"], [written(law)]
+            return self._readable(self.names[f"~{written(law)}"]), [written(law)]
         found = self._law(law)
         if law.kind == "apply":
             return found, [written(a) for a in law.parts[1][0]]
@@ -263,12 +297,41 @@ class Values(Arithmetic):
         raise Unsaid("a covariance")
 
     def _of_entropy(self, law: Node | None, body: Node, given: Node | None) -> Any:
+        if given is not None:
+            raise Unsaid("a conditional entropy")
         q = self._law(body)
         if hasattr(q, "logpdf"):
-            return -self.f.mean(q.logpdf, q)
+            self.accuracy = ACCURACY
+            return -(_mean_of_many if hasattr(q, "ppf") else self.f.mean)(q.logpdf, q)
         from scipy import special
 
         return special.entr(q).sum()
+
+
+class Bell:
+    """A normal distribution in any arithmetic, with the methods of scipy's."""
+
+    dist = SimpleNamespace(name="norm")
+
+    def __init__(self, f: Any, mean: Any, deviation: Any):
+        self.f, self.args = f, (mean, deviation)
+
+    def mean(self) -> Any:
+        """Its mean."""
+        return self.args[0]
+
+    def std(self) -> Any:
+        """Its standard deviation."""
+        return self.args[1]
+
+    def logpdf(self, value: Any) -> Any:
+        """The logarithm of its density."""
+        mean, deviation = self.args
+        return -(((value - mean) / deviation) ** 2) / 2 - self.f.log(deviation) - self.f.log(2 * self.f.pi) / 2
+
+    def pdf(self, value: Any) -> Any:
+        """Its density."""
+        return self.f.exp(self.logpdf(value))
 
 
 class Density:
@@ -280,6 +343,16 @@ class Density:
     def logpdf(self, value: float) -> float:
         """Its logarithm, as scipy's laws have it."""
         return np.log(self.pdf(value))
+
+
+def _mean_of_many(function: Callable[[Any], Any], law: Any) -> float:
+    """The mean under a smooth law of scipy of a function of arrays: 40 Gauss points on each of fifteen pieces."""
+    from scipy import special
+
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    low, high = (edges := law.ppf(special.ndtr(np.arange(-7.5, 8))))[:-1, None], edges[1:, None]
+    points = (low + high) / 2 + (high - low) / 2 * nodes
+    return float(np.sum((high - low) / 2 * weights * law.pdf(points) * function(points)))
 
 
 def _sigma_points(law: Any) -> np.ndarray:

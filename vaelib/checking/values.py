@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .tokens import Node, Statement, identifier, plain
-from .witnesses import Unsaid
+from .witnesses import INTEGER, Unsaid
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,22 @@ class Place:
     entry: int
 
 
+@dataclass(frozen=True)
+class Lazy:
+    """What the page says a name is, where that hangs on a variable that a sum or a law runs over."""
+
+    sides: list[Node]
+
+
 def written(node: Node) -> str:
     """A node as a key of `names`: no spaces, one-letter fonts and accents as `identifier` has them."""
+    text: str | None = node.__dict__.get("written")  # an integral asks for it at every point
+    if text is None:
+        text = node.__dict__["written"] = _written(node)
+    return text
+
+
+def _written(node: Node) -> str:
     kind, parts = node.kind, node.parts
     if kind in ("number", "word"):
         return parts[0]
@@ -53,6 +67,7 @@ class Arithmetic:
         self.f, self.names = f, dict(names)
         self.bound: dict[str, Place | Any] = {}  # indices and variables of integration, innermost last
         self.numbers = f.name == "numpy"
+        self.accuracy = 0.0  # of what has been computed: an integral is not as good as a sum
         self.here: Any = None  # where a density without an argument is evaluated
 
     def of(self, node: Node) -> Any:
@@ -74,7 +89,8 @@ class Arithmetic:
                 value = value.value if isinstance(value, Place) else value
                 return value if key == whole else self._entry(value, script)
         if whole in self.names:
-            return self.names[whole]
+            found = self.names[whole]
+            return self.agreeing(found.sides, strict=True) if isinstance(found, Lazy) else found
         if script and base in self.names:
             return self._entry(self.names[base], script)
         if script:  # z_t with t = 1 is z1
@@ -124,7 +140,7 @@ class Arithmetic:
         """The entry where the indices stand. A table has an axis for each index, or for each argument."""
         where: list[Any] = [place.entry for argument in arguments for place in self._indices(argument)]
         if np.ndim(table) == len(arguments) > len(where):
-            where = [found[0].entry if (found := self._indices(argument)) else slice(None) for argument in arguments]
+            where = [found[0].entry if (found := self._indices(a)) else self._entry_of(a) for a in arguments]
         if not where:  # all of it, where its variable is free
             return table
         if np.ndim(table) != len(where):
@@ -143,6 +159,12 @@ class Arithmetic:
             return [here]
         below = argument.parts[1] or () if argument.kind == "name" else ()
         return [place for part in below if (place := self._place(part)) is not None]
+
+    def _entry_of(self, argument: Node) -> Any:
+        """The entry of an argument that is a whole number in this case, else all entries."""
+        key = written(argument)
+        value = self.bound.get(key, self.names.get(key))
+        return value - 1 if isinstance(value, INTEGER) else slice(None)
 
     def _meaning(self, name: Node, groups: tuple[tuple[Node, ...], ...]) -> tuple[Any, str]:
         """What a name with arguments is: by its text, else by the numbers of its arguments."""
@@ -176,7 +198,9 @@ class Arithmetic:
             )
             if all(index is not None for index in indices):
                 text = node.parts[0] + "".join(map(str, indices))
-        return text.replace("'", "") if node.kind == "name" and text not in self.names else text
+        if node.kind != "name" or "'" not in text or any(key.partition("(")[0] == text for key in self.names):
+            return text
+        return text.replace("'", "")
 
     # --- Arithmetic ---------------------------------------------------------------------------------------------------
 
@@ -184,8 +208,14 @@ class Arithmetic:
         return self.of(inner)
 
     def _of_braced(self, inner: Node, label: Node) -> Any:
-        """What is above a brace; what is below has to have the same value, if it has one."""
-        return self.agreeing([label, inner])
+        """What is above a brace; what is below has to have the same value, and has it where there are no laws."""
+        try:
+            return self.agreeing([label, inner], strict=label.kind not in ("name", "apply"))
+        except Unsaid:
+            value = self.of(label)
+            if self.numbers:
+                raise ValueError("what is above a brace has no value") from None
+            return value
 
     def _of_negative(self, inner: Node) -> Any:
         return -self.of(inner)
@@ -242,6 +272,8 @@ class Arithmetic:
         """Of Gamma, B, a factorial, a determinant or a density without the number itself, which may overflow."""
         while inner.kind == "group":
             (inner,) = inner.parts
+        if inner.kind == "name" and isinstance(found := self.names.get(written(inner)), Lazy):
+            return self.agreeing([Node("call", ("log", side)) for side in found.sides], strict=True)
         if inner.kind == "call" and inner.parts[0] == "gamma":
             return self.f.lgamma(self.of(inner.parts[1]))
         if inner.kind == "call" and inner.parts[0] == "beta":
@@ -321,15 +353,18 @@ class Arithmetic:
                 raise ValueError(f"two sides of the page differ: {other} and {value}")
         return value
 
-    def require(self, conditions: list[Statement]) -> None:
-        """Raises ValueError where the page says that it does not speak of these values."""
-        for condition in conditions if self.numbers else ():
+    def require(self, conditions: list[Statement]) -> list[int]:
+        """Which conditions were asked; ValueError where the page says that it does not speak of these values."""
+        asked = []
+        for number, condition in enumerate(conditions if self.numbers else ()):
             try:
                 holds = self._holds(condition)
             except Unsaid:  # a condition in words or on what has no number
                 continue
             if not np.all(holds):
                 raise ValueError(f"{written(condition.sides[0])} is not as the page requires")
+            asked.append(number)
+        return asked
 
     def _holds(self, condition: Statement) -> bool:
         values = [self.of(side) for side in condition.sides]
