@@ -60,6 +60,9 @@ class Claim:
         covers: the numbers of the statements it settles; those that open a twin's name ("E5, E6: ...") are added by the
             twin's rejection.
         relation: the formula "==", "<=" or ">=" the truth that the witnesses compute.
+        define: what the names of the displayed equation mean, see `equations.meanings`.
+        uses: the numbers of displayed equations whose definitions it uses, or definitions in LaTeX.
+        truth: which side the witnesses' truths are the value of, from 0; else the last that is no bare number.
     """
 
     def __init__(
@@ -83,10 +86,12 @@ class Claim:
             raise ValueError(f"covers={covers!r}: expected several numbers, such as ({covers!r},)")
         self.id, self.statement, self.source = id, statement, source
         self.covers, self.truth = tuple(covers), truth
-        self.used = {number: on_page(number) for number in uses}
+        uses = list(uses)
+        self.said = [text for text in uses if "=" in text]
+        self.used = {number: on_page(number) for number in uses if number not in self.said}
         self.equation: Equation | None = None
         if formula is None:
-            self.equation = Equation(on_page(id), define or {}, self.used.values())
+            self.equation = Equation(on_page(id), define or {}, [*self.said, *self.used.values()])
             self.formulas = self.sides(self.equation)
         else:
             self.formulas = [(formula, relation)]
@@ -328,22 +333,23 @@ class Claim:
         """Whether the witnesses would object if the page said this, or if what it uses said that."""
         assert self.equation is not None
         try:
-            changed = Equation(text, self.equation.define, {**self.used, **(used or {})}.values())
+            changed = Equation(text, self.equation.define, [*self.said, *{**self.used, **(used or {})}.values()])
             formulas = self.sides(changed)
         except (ValueError, LookupError):
             return True
         if len(formulas) != len(self.formulas):
             return True
-        kept = self.formulas
+        kept, asked, valued = self.formulas, list(range(changed.sides)), self.equation.valued
         if changed.definitions == self.equation.definitions:  # a side that is as it was needs no second look
-            same = [changed.groups(k, True) == self.equation.groups(k, True) for k in range(changed.sides)]
-            pairs = zip(formulas, kept, same, strict=True)
-            formulas = [new for new, old, alike in pairs if not (alike and new[1] == old[1])]
-        if not formulas:
+            alike = [changed.groups(k, True) == self.equation.groups(k, True) for k in asked]
+            asked = [k for k in asked if not alike[k] or formulas[k][1] != kept[k][1]]
+            valued = valued.intersection(asked)
+        if not asked:
             return False
-        self.formulas = formulas
+        self.formulas = [formulas[k] for k in asked]
         try:
-            return bool(self.report(twins=False).problems)
+            wrong = bool(self.report(twins=False).problems)
+            return wrong or bool(valued - changed.valued)
         finally:
             self.formulas = kept
 

@@ -13,7 +13,8 @@ import functools
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import numpy as np
 from .latex import heads, read
 from .laws import Values
 from .tokens import Node, Statement, Unreadable
-from .values import arguments_of, written
+from .values import Lazy, arguments_of, written
 from .witnesses import Unsaid
 
 _DISPLAY = re.compile(r"\$\$(.*?)\$\$", re.DOTALL)
@@ -71,14 +72,15 @@ class Equation:
         self.text, self.define = text, define
         self.functions = {key.partition("(")[0] for key in define if "(" in key}
         self.definitions: list[tuple[str, Statement, list[Statement]]] = []  # a key, what it is, where that holds
+        uses = list(uses)
+        self.functions |= {head for source in uses for head in heads(source)}
         for source in uses:
-            known = self.functions | heads(source)
-            statements, conditions = self.sorted(read(source, known))
-            for statement in statements:
+            statements, conditions = self.sorted(read(source, self.functions))
+            for statement in map(inverted, statements):
                 self.learn(statement, conditions)
         claimed = []
         statements, self.conditions = self.sorted(read(text, self.functions))
-        for statement in statements:
+        for statement in map(inverted, statements):
             others = [node for s in statements if s is not statement for side in s.sides for node in side.walk()]
             left = statement.sides[0]
             if statement.relations and left.kind == "name" and left in others and written(left) not in define:
@@ -87,6 +89,8 @@ class Equation:
                 claimed.append(statement)
         self.claimed = tuple(claimed or statements)
         self.sides = max(len(s.sides) for s in self.claimed)
+        # The sides that had a value of their own, and were no mere name for it; from -1 down, definitions that were used.
+        self.valued: set[int] = set()
 
     @staticmethod
     def sorted(statements: Iterable[Statement]) -> tuple[list[Statement], list[Statement]]:
@@ -103,8 +107,10 @@ class Equation:
 
     def learn(self, statement: Statement, conditions: list[Statement]) -> None:
         """Keeps what a statement defines, and that it is a function where it is one."""
-        if len(statement.sides) > 1 and statement.sides[0].kind in ("name", "apply"):
-            key = written(statement.sides[0])
+        left = statement.sides[0]
+        left = left.parts[1] if left.kind == "call" and left.parts[0] == "log" else left
+        if len(statement.sides) > 1 and left.kind in ("name", "apply"):
+            key = written(left)
             self.definitions.append((key, statement, conditions))
             self.functions |= {key.partition("(")[0]} if "(" in key else set()
 
@@ -138,7 +144,9 @@ class Equation:
 
         def value(values: "Values", nodes: list[Node], last: Node) -> Any:
             try:
-                return values.agreeing(nodes)
+                found = values.agreeing(nodes)
+                self.valued.add(k)
+                return found
             except Unsaid:
                 if nodes[-1].kind in ("name", "apply") and nodes[-1] is not last:
                     return values.of(last)
@@ -153,16 +161,16 @@ class Equation:
     def expression(self, text: str) -> Callable[..., Any]:
         """Another formula in the same names, such as a wrong twin: one side, or as many as there are statements."""
         nodes = [statement.sides[-1] for statement in read(text, self.functions)]
-        return self.formula([functools.partial(Values.of, node=node) for node in nodes])
+        return self.formula([functools.partial(Values.of, node=node) for node in nodes], self.valued.copy())
 
-    def formula(self, parts: list[Callable[["Values"], Any]]) -> Callable[..., Any]:
+    def formula(self, parts: list[Callable[["Values"], Any]], valued: set[int] | None = None) -> Callable[..., Any]:
         """A function of a namespace and a case: the value of each part, stacked if there are several."""
 
         def evaluate(f: Any, **case: Any) -> Any:
             values = Values(f, meanings(self.define, f, case))
-            for key, statement, conditions in self.definitions:
-                if key not in values.names:
-                    values.names[key] = defined(values, statement, conditions)
+            for number, (key, statement, conditions) in enumerate(self.definitions, start=1):
+                note = functools.partial((self.valued if valued is None else valued).add, -number)
+                define(values, key, statement, conditions, note)
             values.require(self.conditions)
             found = [part(values) for part in parts]
             return found[0] if len(found) == 1 else np.stack([np.asarray(v) for v in found])
@@ -170,28 +178,100 @@ class Equation:
         return evaluate
 
 
-def defined(values: Values, statement: Statement, conditions: list[Statement]) -> Any:
-    """The value that a statement gives its left side, or the function that it defines, where its conditions hold."""
+def inverted(statement: Statement) -> Statement:
+    """v = 1 / (a + b) where 1 / v = a + b is printed."""
     left, *right = statement.sides
-    return values.agreeing(right, strict=True) if left.kind == "name" else Defined(values, statement, conditions)
+    one = Node("number", ("1",))
+    if left.kind == "ratio" and left.parts[0] == one and left.parts[1].kind == "name" and right:
+        sides = (left.parts[1], *(Node("ratio", (one, side), side.at) for side in right))
+        return Statement(sides, statement.relations, statement.when)
+    return statement
+
+
+def define(
+    values: Values, key: str, statement: Statement, conditions: list[Statement], note: Callable[[], None]
+) -> None:
+    """Adds what a statement defines to the names, unless it is there: a value, or a function of arguments or an index."""
+    left, *right = statement.sides
+    logged = left.kind == "call"
+    left = left.parts[1] if logged else left
+    if left.kind == "apply":
+        meaning = Defined(values, left, right, conditions, logged, note)
+        values.names.setdefault(meaning.key, meaning)
+    elif key not in values.names:
+        index = index_of(left, right)
+        if not index and not logged:
+            try:
+                values.names[key] = values.agreeing(right, strict=True)
+                return
+            except Unsaid:  # it hangs on what is bound where it stands
+                pass
+        meaning = Defined(values, Node("apply", (left, ())), right, conditions, logged, note)
+        values.names[left.parts[0] + "_" if index else key] = Lazy(meaning, meaning.logarithm, index)
+
+
+def index_of(left: Node, right: list[Node]) -> str:
+    """t where R_t is defined for every t, which stands among the indices on the right as well."""
+    if not left.parts[1] or len(left.parts[1]) != 1 or left.parts[1][0].kind != "name":
+        return ""
+    t = left.parts[1][0]
+    scripts = [part for side in right for node in side.walk() if node.kind == "name" for part in node.parts[1] or ()]
+    return written(t) if any(t == node for part in scripts for node in part.walk()) else ""
 
 
 class Defined:
-    """A function that the page defines."""
+    """A function or a law that the page defines."""
 
-    def __init__(self, values: Values, statement: Statement, conditions: list[Statement]):
-        left, *self.right = statement.sides
-        self.values, self.conditions = values, conditions
-        self.formal = [written(argument) for group in left.parts[1] for argument in group]
+    def __init__(
+        self,
+        values: Values,
+        left: Node,
+        right: list[Node],
+        conditions: list[Statement],
+        logged: bool,
+        note: Callable[[], None],
+    ):
+        self.values, self.right, self.conditions, self.logged, self.note = values, right, conditions, logged, note
+        name, groups = left.parts
+        groups = values.listed(groups)
+        self.left = Node("apply", (name, groups))
+        self.key = values.written(self.left)
+        self.formal = [values.written(argument) for group in groups for argument in group]
+        self.free = len(groups[0]) if groups else 0
+        self.of_a_law = right[-1].kind == "normal" and len(right[-1].parts[0]) == 1
+
+    @contextmanager
+    def given(self, formal: list[str], arguments: tuple[Any, ...]) -> Generator[None]:
+        """In this block the formal arguments have these values, as far as there are any."""
+        pairs = zip(formal, arguments, strict=True)
+        with self.values.several({name: value for name, value in pairs if value is not None}):
+            self.values.require(self.conditions)
+            self.note()
+            yield
 
     def __call__(self, *arguments: Any) -> Any:
-        with self.values.several(dict(zip(self.formal, arguments, strict=True))):
-            self.values.require(self.conditions)
-            return self.values.agreeing(self.right, strict=True)
+        if self.of_a_law:
+            return self.law(*arguments[self.free :]).pdf(arguments[0])
+        with self.given(self.formal, arguments):
+            value = self.values.agreeing(self.right, strict=True)
+        return self.values.f.exp(value) if self.logged else value
 
-    def law(self) -> Any:
-        """With its variable left free: a table of probabilities."""
-        return self.values.of(self.right[-1])
+    def logarithm(self, *arguments: Any) -> Any:
+        """Of its value, without the value itself where that is not needed."""
+        if self.of_a_law:
+            return self.law(*arguments[self.free :]).logpdf(arguments[0])
+        with self.given(self.formal, arguments):
+            if self.logged:
+                return self.values.agreeing(self.right, strict=True)
+            return self.values.agreeing([Node("call", ("log", side)) for side in self.right], strict=True)
+
+    def law(self, *given: Any) -> Any:
+        """With its variables left free: a distribution, or a table of probabilities."""
+        with self.given(self.formal[self.free :], given or (None,) * len(self.formal[self.free :])):
+            for name in self.formal[: self.free]:
+                self.values.bound.pop(name, None)
+            right = self.right[-1]
+            return self.values._law(right) if self.of_a_law or right.kind == "apply" else self.values.of(right)
 
 
 def meanings(define: Mapping[str, Any], f: Any, case: Mapping[str, Any]) -> dict[str, Any]:

@@ -362,7 +362,10 @@ class Reader(Cursor):
     def applied(self, name: Node) -> Node:
         """The name with what it takes: nothing, arguments, or the product to its right."""
         base, at = name.parts[0], name.at
-        said = base in self.functions or (plain(name) and identifier(name) in self.functions)
+        if plain(name):
+            said = base in self.functions or identifier(name) in self.functions
+        else:  # f_{t+1}, where f_1 is one
+            said = any(re.fullmatch(re.escape(base) + r"(_?\w+)?", function) for function in self.functions)
         if said or (self.next == "(" and base not in KNOWN and self.lists()):
             return Node("apply", (name, applied.arguments(self, "(", ")")), at) if self.next == "(" else name
         if base == "KL" and self.next in ("(", "["):

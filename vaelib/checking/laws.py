@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .tokens import Node, identifier
-from .values import Arithmetic, Place, arguments_of, written
-from .witnesses import Unsaid
+from .values import Arithmetic, Joint, Place, arguments_of, written
+from .witnesses import Normal, Unsaid
 
 
 class Values(Arithmetic):
@@ -77,22 +77,20 @@ class Values(Arithmetic):
                         return np.shape(array)[place]
             if node.kind == "apply":
                 arguments = [a for group in node.parts[1] for a in group]
-                text = [
-                    t
-                    for a in arguments
-                    for t in (
-                        [written(a)]
-                        if not (a.kind == "name" and a.parts[1]) or written(a) in self.bound
-                        else map(written, a.parts[1])
-                    )
-                ]
-                if name not in text:
-                    continue
                 try:
+                    text = [t for a in arguments for t in self._indexing(a, name)]
+                    if name not in text:
+                        continue
                     meaning, _ = self._meaning(*node.parts)
                 except Unsaid:
                     continue
-                if callable(meaning):
+                if hasattr(meaning, "right"):  # the page defines it
+                    formal = meaning.formal[text.index(name)]
+                    inside = (self._axis(formal, side) for side in meaning.right)
+                    found = next((length for length in inside if length is not None), None)
+                    if found is not None:
+                        return found
+                if callable(meaning) and not hasattr(meaning, "shape"):
                     continue
                 indices = [
                     t
@@ -102,6 +100,13 @@ class Values(Arithmetic):
                 return np.shape(meaning)[indices.index(name)]
         return None
 
+    def _indexing(self, argument: Node, name: str) -> list[str]:
+        """The indices in an argument: itself, or what stands below it."""
+        whole = self.written(argument)
+        if argument.kind != "name" or not argument.parts[1] or whole == name or whole in self.bound:
+            return [whole]
+        return list(map(written, argument.parts[1]))
+
     def _quietly(self, node: Node) -> Any:
         try:
             return self.of(node)
@@ -110,6 +115,8 @@ class Values(Arithmetic):
 
     def _of_integral(self, variable: Node, low: Node | None, high: Node | None, body: Node) -> Any:
         name = identifier(variable)
+        if low is None and high is None and self._axis(name, body) is not None:  # of tables: their sum
+            return self._of_large("sum", ((variable, None, None, ""),), body)
         ends = [self.f.number(e) if n is None else self.of(n) for n, e in ((low, "-inf"), (high, "inf"))]
 
         def integrand(value: Any) -> Any:
@@ -140,33 +147,46 @@ class Values(Arithmetic):
         value: Any
         while node.kind == "group":
             (node,) = node.parts
-        if not self.numbers:
-            raise Unsaid("a distribution, outside float64")
-        from scipy import stats
-
         if node.kind == "normal":
             mean, variance = map(self.of, node.parts[0][-1])
+            if not np.ndim(mean) and not np.ndim(variance):
+                return Normal(self.f, mean, variance)
+            if not self.numbers:
+                raise Unsaid("a distribution of several variables, outside float64")
+            from scipy import stats
+
             if np.ndim(variance) == 2:
                 return stats.multivariate_normal(np.broadcast_to(mean, len(variance)), variance)
             return stats.norm(mean, np.sqrt(variance))
         if node.kind in ("name", "apply"):
             if node.kind == "apply":
-                value, formal = self._meaning(*node.parts)
-                arguments = [argument for group in node.parts[1] for argument in group]
+                groups = self.listed(node.parts[1])
+                value, formal = self._meaning(node.parts[0], groups)
+                arguments = [argument for group in groups for argument in group]
                 if hasattr(value, "law"):
-                    value = value.law()
+                    value = value.law(*self.arguments(groups[1:]))
                 elif callable(value) and not hasattr(value, "logpdf"):
                     value = value(*map(self.of, arguments))
                 elif np.ndim(value):
-                    value = self._picked(value, arguments, formal)
+                    with self.free(groups[0]):
+                        value = self._picked(value, arguments, formal)
             else:
                 keys = [key for key in self.names if key.partition("(")[0] == written(node)]
                 value = self.names[min(keys, key=lambda key: "(" not in key)] if keys else None
-            if hasattr(value, "shape") or hasattr(value, "logpdf"):
+            value = value.table if isinstance(value, Joint) else value
+            if isinstance(value, Normal) or (self.numbers and (hasattr(value, "shape") or hasattr(value, "logpdf"))):
                 return value
         elif node.kind in ("sum", "product", "ratio", "large"):
             return Density(lambda z: self._at(z, node))
         raise Unsaid(f"{written(node)} is no law that anybody has named")
+
+    @contextmanager
+    def free(self, arguments: tuple[Node, ...]) -> Generator[None]:
+        """In this block these have no values: a law is asked for all of its probabilities."""
+        with self.several({}):
+            for argument in arguments:
+                self.bound.pop(self.written(argument), None)
+            yield
 
     def _at(self, value: Any, node: Node) -> Any:
         """A mixture or product of densities, written without an argument, at this value."""
@@ -201,10 +221,17 @@ class Values(Arithmetic):
 
     def _of_mean(self, law: Node | None, body: Node, given: Node | None) -> Any:
         if given is not None:
-            raise Unsaid("a conditional mean")
+            return self._conditional("E", body, given)
         return self._average(law, body)
 
     def _average(self, law: Node | None, body: Node) -> Any:
+        chain = self._chain(law)
+        if chain:
+            return self._over_chain(chain, body)
+        table = next((m for k, m in self.names.items() if law and k.partition("(")[0] == written(law) and "(" in k), None)
+        if hasattr(table, "right") and not table.of_a_law:  # the page defines it: a sum over its variables
+            ranges = tuple((Node("name", (name, None)), None, None, "") for name in table.formal[: table.free])
+            return self._of_large("sum", ranges, Node("product", (table.left, Node("group", (body,)))))
         q, names = self._variables(law)
         if hasattr(q, "logpdf"):
             if len(names) != 1:
@@ -222,15 +249,35 @@ class Values(Arithmetic):
                     total = total + q[where] * self.of(body)
         return total
 
-    @contextmanager
-    def several(self, values: dict[str, Any]) -> Generator[None]:
-        """In this block these names have these values."""
-        before = dict(self.bound)
-        self.bound.update(values)
+    def _chain(self, law: Node | None) -> list[tuple[str, Any]]:
+        """The laws q(z_1 | x), q(z_2 | z_1), ... that the page defines, where E_q runs over the variables of all."""
+        if law is None or law.kind not in ("name", "apply") or f"~{written(law)}" in self.names:
+            return []
+        head = law if law.kind == "name" else law.parts[0]
+        if law.kind == "apply" and len(law.parts[1][0]) == 1 and self._known(law):
+            return []
+        found: dict[str, Any] = {}
+        for key, value in self.names.items():
+            if key.partition("(")[0] == written(head) and getattr(value, "of_a_law", False):
+                found.setdefault(value.formal[0], value)
+        return list(found.items())
+
+    def _known(self, law: Node) -> bool:
         try:
-            yield
-        finally:
-            self.bound = before
+            return bool(self._meaning(*law.parts))
+        except Unsaid:
+            return False
+
+    def _over_chain(self, chain: list[tuple[str, Any]], body: Node) -> Any:
+        if not chain:
+            return self.of(body)
+        (name, meaning), *rest = chain
+
+        def at(value: Any) -> Any:
+            with self.binding(name, value):
+                return self._over_chain(rest, body)
+
+        return self.f.mean(at, meaning.law())
 
     def _variables(self, law: Node | None) -> tuple[Any, list[str]]:
         """A law and the names of what it is the law of: by its own text or by its key in `names`, "q(z)"."""
@@ -245,8 +292,12 @@ class Values(Arithmetic):
             return self.names[f"~{written(law)}"], [written(law)]
         found = self._law(law)
         if law.kind == "apply":
-            return found, [written(a) for a in law.parts[1][0]]
+            names = [self.written(a) for a in self.listed(law.parts[1])[0]]
+            joint = self.names.get(written(law.parts[0]) + "()")
+            return found, [n for n in names if n in joint.axes] if isinstance(joint, Joint) else names
         head = written(law)
+        if isinstance(joint := self.names.get(head + "()"), Joint):
+            return found, joint.axes
         key = next((k for k in self.names if k.partition("(")[0] == head and "(" in k), None)
         if key is None:
             raise Unsaid(f"{head}: nothing says of what it is the law")
@@ -254,10 +305,17 @@ class Values(Arithmetic):
 
     def _of_variance(self, law: Node | None, body: Node, given: Node | None) -> Any:
         if given is not None:
-            raise Unsaid("a conditional variance")
+            return self._conditional("Var", body, given)
         mean = self._average(law, body)
         square = self._average(law, Node("power", (body, Node("number", ("2",)))))
         return square - mean**2
+
+    def _conditional(self, kind: str, body: Node, given: Node) -> Any:
+        """What is said of a mean or variance given an index: "E[x|z]" in `names`, one entry for each z."""
+        key = f"{kind}[{written(body)}|{written(given)}]"
+        if key not in self.names:
+            raise Unsaid(f"{key}: nobody has said what it means")
+        return self._picked(self.names[key], [given], key)
 
     def _of_covariance(self, law: Node | None, body: Node, given: Node | None) -> Any:
         raise Unsaid("a covariance")

@@ -7,14 +7,15 @@ argument. A whole term of the page can be a key as well, as `written` writes it.
 """
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .tokens import Node, Statement, identifier, plain
-from .witnesses import Unsaid
+from .witnesses import INTEGER, Unsaid
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,77 @@ class Place:
     entry: int
 
 
+class Lazy:
+    """What the page defines a name as, where that hangs on an index or on a variable that a law runs over."""
+
+    def __init__(self, value: Callable[[], Any], logarithm: Callable[[], Any], index: str = ""):
+        self.value, self.logarithm, self.index = value, logarithm, index
+
+
+class Joint:
+    """A table of the joint law of several variables, one axis for each, which knows every marginal and conditional.
+
+    As the meaning of "p()" it says what p(z_1), p(x | z_1, z_2) and all others are. A variable of a case is an entry,
+    from 0 on. `given` names what all is conditioned on, which has no axis.
+    """
+
+    def __init__(self, table: Any, axes: str, given: str = ""):
+        self.table, self.axes, self.fixed = np.asarray(table), axes.split(), given.split()
+
+    def part(self, groups: list[list[str]]) -> "Part":
+        """The table of a marginal or conditional law, one axis for each argument that has one."""
+        unknown = {name for group in groups for name in group} - {*self.axes, *self.fixed}
+        if unknown or len(groups) > 2:
+            raise Unsaid(f"{', '.join(sorted(unknown))}: not in this joint law")
+        of, given = ([name for name in group if name in self.axes] for group in (groups + [[]])[:2])
+        table = self.marginal(of + given)
+        table = table / self.marginal(given) if len(groups) == 2 else table
+        return Part(table, [[name in self.axes for name in group] for group in groups])
+
+    def marginal(self, names: list[str]) -> np.ndarray:
+        """Summed over the other axes; these in this order, the last ones last."""
+        kept = [self.axes.index(name) for name in names]
+        summed = self.table.sum(axis=tuple(set(range(len(self.axes))) - set(kept)))
+        return np.transpose(summed, [sorted(kept).index(k) for k in kept])
+
+
+class Part:
+    """A marginal or conditional law: entries at indices, or the table of a law with what it is conditioned on given."""
+
+    def __init__(self, table: np.ndarray, axes: list[list[bool]]):
+        self.table, self.axes = table, axes
+        self.shape, self.ndim = table.shape, table.ndim
+
+    def __call__(self, *places: Any) -> Any:
+        kept = [place for place, axis in zip(places, [a for group in self.axes for a in group], strict=True) if axis]
+        if any(place is None for place in kept):
+            raise Unsaid("an index without a value")
+        return self.table[tuple(place.entry if isinstance(place, Place) else int(place) for place in kept)]
+
+    def logarithm(self, *places: Any) -> Any:
+        """Of an entry."""
+        return np.log(self(*places))
+
+    def law(self, *given: Any) -> np.ndarray:
+        """The probabilities of its variables."""
+        kept = [place for place, axis in zip(given, self.axes[-1], strict=True) if axis] if given else []
+        return self.table[(..., *(place.entry if isinstance(place, Place) else int(place) for place in kept))]
+
+
+def label(value: Any) -> str:
+    """An index as it is printed: 2, also where arithmetic made it 2.0."""
+    return str(int(value)) if float(value).is_integer() else str(value)
+
+
 def written(node: Node) -> str:
     """A node as a key of `names`: no spaces, one-letter fonts and accents as `identifier` has them."""
+    known = vars(node)  # kept with the node, as it is asked for at every evaluation
+    if "written" not in known:
+        known["written"] = _written(node)
+    return known["written"]
+
+
+def _written(node: Node) -> str:
     kind, parts = node.kind, node.parts
     if kind in ("number", "word"):
         return parts[0]
@@ -67,23 +137,30 @@ class Arithmetic:
 
     def _of_name(self, base: str, script: tuple[Node, ...] | None) -> Any:
         node = Node("name", (base, script))
-        whole = identifier(node) if plain(node) else None
+        whole = base if script is None else identifier(node) if plain(node) else None
         for key in (whole, base):
             if key in self.bound:
                 value = self.bound[key]
                 value = value.value if isinstance(value, Place) else value
                 return value if key == whole else self._entry(value, script)
         if whole in self.names:
-            return self.names[whole]
+            found = self.names[whole]
+            return found.value() if isinstance(found, Lazy) else found
         if script and base in self.names:
             return self._entry(self.names[base], script)
         if script:  # z_t with t = 1 is z1
             try:
-                whole = base + "".join(str(self.of(part)) for part in script)
-            except (Unsaid, TypeError):
-                whole = None
+                numbers = [label(self.of(part)) for part in script]
+                whole = base + "".join(numbers)
+            except (Unsaid, TypeError, ValueError):
+                numbers, whole = [], None
             if whole in self.bound or whole in self.names:
-                return self.bound.get(whole, self.names.get(whole))
+                found = self.bound.get(whole, self.names.get(whole))
+                return found.value() if isinstance(found, Lazy) else found.value if isinstance(found, Place) else found
+            if len(numbers) == 1 and base + "_" in self.names:  # R_1, where the page says what R_t is
+                family = self.names[base + "_"]
+                with self.several({family.index: Place(int(numbers[0]), int(numbers[0]) - 1)}):
+                    return family.value()
         constants = {"e": lambda: self.f.exp(1), "pi": lambda: self.f.pi}
         if base in constants and not script:
             return constants[base]()
@@ -111,8 +188,48 @@ class Arithmetic:
     def _of_infinity(self) -> Any:
         return self.f.number("inf")
 
+    @contextmanager
+    def several(self, values: dict[str, Any]) -> Generator[None]:
+        """In this block these names have these values."""
+        before = dict(self.bound)
+        self.bound.update(values)
+        try:
+            yield
+        finally:
+            self.bound = before
+
+    def listed(self, groups: tuple[tuple[Node, ...], ...]) -> tuple[tuple[Node, ...], ...]:
+        """The arguments with z_1, ..., z_3 written out."""
+        found = []
+        for group in groups:
+            nodes: list[Node] = []
+            for before, node in zip((None, *group), group, strict=False):
+                if before is not None and before.kind == "dots":
+                    base = node.parts[0]
+                    if nodes[-1].parts[0] != base:
+                        raise Unsaid(f"from {written(nodes[-1])} to {written(node)}")
+                    first, last = (int(self.of(n.parts[1][0])) for n in (nodes.pop(), node))
+                    nodes += [Node("name", (base, (Node("number", (str(k),)),))) for k in range(first, last + 1)]
+                elif node.kind != "dots":
+                    nodes.append(node)
+            found.append(tuple(nodes))
+        return tuple(found)
+
+    def arguments(self, groups: tuple[tuple[Node, ...], ...]) -> list[Any]:
+        """Their values, and nothing for one that has none, such as an x of which only the name is known."""
+        found = []
+        for argument in (argument for group in groups for argument in group):
+            try:
+                found.append(self._place(argument) or self.of(argument))
+            except Unsaid:
+                found.append(None)
+        return found
+
     def _of_apply(self, name: Node, groups: tuple[tuple[Node, ...], ...]) -> Any:
+        groups = self.listed(groups)
         meaning, formal = self._meaning(name, groups)
+        if hasattr(meaning, "logarithm"):
+            return meaning(*self.arguments(groups))
         arguments = [argument for group in groups for argument in group]
         if hasattr(meaning, "logpdf"):
             return meaning.pdf(self.of(arguments[0]))
@@ -133,7 +250,9 @@ class Arithmetic:
 
     def _place(self, node: Node) -> Place | None:
         """Where an index stands, if that is what the node is."""
-        value = self.bound.get(written(node)) if node.kind == "name" and plain(node) else None
+        if node.kind != "name":
+            return None
+        value = self.bound.get(written(node)) or (self.bound.get(self.written(node)) if node.parts[1] else None)
         return value if isinstance(value, Place) else None
 
     def _indices(self, argument: Node) -> list[Place]:
@@ -149,12 +268,16 @@ class Arithmetic:
         key = self.written(Node("apply", (name, groups)))
         if key in self.names:
             return self.names[key], key
+        if isinstance(joint := self.names.get(written(name) + "()"), Joint):
+            return joint.part([[self.written(argument) for argument in group] for group in groups]), key
         head, given = self.written(name), [[self.written(argument) for argument in group] for group in groups]
         text = [[written(argument).replace("'", "") for argument in group] for group in groups]
         for other, value in self.names.items():
             start, _, rest = other.partition("(")
             formal = [group.split(",") for group in rest[:-1].split("|")]
             alike = start == head and rest and list(map(len, formal)) == list(map(len, given))
+            if getattr(value, "of_a_law", False) and formal[0] != given[0]:  # of another variable
+                continue
             if alike and (callable(value) or formal in (given, text)):
                 return value, other
         raise Unsaid(f"{key}: nobody has said what it means")
@@ -166,17 +289,17 @@ class Arithmetic:
             head = self.written(node.parts[0])
             return head + "(" + "|".join(",".join(map(self.written, g)) for g in node.parts[1]) + ")"
         if node.kind == "name" and node.parts[1] and text not in self.bound:
-            indices = (
-                [
-                    self.bound[k].value if isinstance(self.bound.get(k := written(p)), Place) else None
-                    for p in node.parts[1]
-                ]
-                if plain(node)
-                else [self.of(p) for p in node.parts[1]]
-            )
+            indices = [self._index(p) for p in node.parts[1]] if plain(node) else [self.of(p) for p in node.parts[1]]
             if all(index is not None for index in indices):
-                text = node.parts[0] + "".join(map(str, indices))
+                text = node.parts[0] + "".join(map(label, indices))
         return text.replace("'", "") if node.kind == "name" and text not in self.names else text
+
+    def _index(self, node: Node) -> int | None:
+        """The value of an index that a sum or a law binds, or that is a whole number among the names."""
+        key = written(node)
+        value = self.bound.get(key, self.names.get(key))
+        value = value.value if isinstance(value, Place) else value
+        return value if isinstance(value, INTEGER) else None
 
     # --- Arithmetic ---------------------------------------------------------------------------------------------------
 
@@ -254,8 +377,13 @@ class Arithmetic:
             return self._log(inner.parts[0]) - self._log(inner.parts[1])
         if inner.kind == "product" and any(self._huge(part) for part in inner.parts):
             return functools.reduce(lambda a, b: a + b, map(self._log, inner.parts))
+        if inner.kind == "name" and isinstance(found := self.names.get(written(inner)), Lazy):
+            return found.logarithm()
         if inner.kind == "apply":
-            meaning, _ = self._meaning(*inner.parts)
+            groups = self.listed(inner.parts[1])
+            meaning, _ = self._meaning(inner.parts[0], groups)
+            if hasattr(meaning, "logarithm"):
+                return meaning.logarithm(*self.arguments(groups))
             if hasattr(meaning, "logpdf"):
                 return meaning.logpdf(self.of(inner.parts[1][0][0]))
         return self.f.log(self.of(inner))
@@ -268,7 +396,8 @@ class Arithmetic:
             return any(self._huge(part) for part in node.parts)
         if node.kind == "apply":
             try:
-                return hasattr(self._meaning(*node.parts)[0], "logpdf")
+                meaning = self._meaning(node.parts[0], self.listed(node.parts[1]))[0]
+                return hasattr(meaning, "logpdf") or hasattr(meaning, "logarithm")
             except Unsaid:
                 return False
         return node.kind in ("factorial", "normal") or (
