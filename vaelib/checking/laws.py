@@ -226,6 +226,9 @@ class Values(Arithmetic):
                 raise Unsaid("distributions of several variables, outside float64")
             points = _sigma_points(q)  # a logarithm of a ratio of two is of degree two, for which these are exact
             return np.mean(q.logpdf(points) - p.logpdf(points))
+        if isinstance(q, Bell) and isinstance(p, Bell):  # likewise, in any arithmetic
+            points = (q.mean() - q.std(), q.mean() + q.std())
+            return sum(q.logpdf(z) - p.logpdf(z) for z in points) / 2
         if not hasattr(q, "logpdf"):
             from scipy import special
 
