@@ -378,6 +378,24 @@ def test_guard_complains_of_foreign_metadata(sound, tmp_path):
     assert complaints(path) == ["the file is not as `make notebooks` writes it: metadata or layout differ"]
 
 
+def test_code_of_a_claim_is_folded_and_other_code_is_not(sound, tmp_path):
+    def claim(cells: list[NotebookNode]) -> None:
+        cells[1].source += '\nrate = Claim("2.7", "a rate")'
+
+    folded, plain = (
+        nbformat.read(altered(sound, tmp_path, name, change), as_version=4).cells[1].metadata
+        for name, change in (("folded", claim), ("plain", lambda cells: None))
+    )
+    assert folded == {"tags": ["hide-input"], "jupyter": {"source_hidden": True}}
+    assert plain == {}
+
+
+def test_a_claim_whose_code_was_unfolded_is_noticed(sound, tmp_path):
+    path = altered(sound, tmp_path, "unfolded", lambda cells: cells[1].update(source='Claim("2.7", "a rate")'))
+    path.write_text(path.read_text().replace('"source_hidden": true', '"source_hidden": false'))
+    assert "the file is not as `make notebooks` writes it: metadata or layout differ" in complaints(path)
+
+
 @pytest.mark.parametrize(
     ("change", "digits"),
     [

@@ -19,6 +19,7 @@ import concurrent.futures
 import hashlib
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -58,6 +59,7 @@ SETTINGS = {
 # GNU's OpenMP reads this as torch loads it, so it is set before Python starts; a value of the user's own stands.
 OPENMP = {"GOMP_SPINCOUNT": "1000"}
 CELL_SECONDS = 300
+FOLDED = "hide-input"  # the tag by which JupyterBook and MyST fold a cell's code
 # Each worker is a kernel with one thread and a gigabyte or so of memory.
 WORKERS = min(os.cpu_count() or 1, 4)
 
@@ -258,7 +260,10 @@ def execute(source: Path, target: Path) -> tuple[float, str]:
 
 
 def stored_form(notebook) -> str:
-    """The text of a notebook file, without what differs between machines, Python versions and editors."""
+    """The text of a notebook file, without what differs between machines, Python versions and editors.
+
+    The code of a claim is folded in JupyterLab and, by the tag, on a page; a cell that only serves claims has the tag.
+    """
     import nbformat
 
     notebook = nbformat.from_dict(notebook)
@@ -267,7 +272,12 @@ def stored_form(notebook) -> str:
         "language_info": {"name": "python"},
     }
     for cell in notebook.cells:
-        cell.metadata = {"tags": cell.metadata.tags} if cell.metadata.get("tags") else {}
+        tags = list(cell.metadata.get("tags", []))
+        if cell.cell_type == "code" and re.search(r"\bClaim\(", cell.source) and FOLDED not in tags:
+            tags.append(FOLDED)
+        cell.metadata = {"tags": tags} if tags else {}
+        if FOLDED in tags:
+            cell.metadata["jupyter"] = {"source_hidden": True}
     return nbformat.writes(notebook, version=4) + "\n"
 
 
