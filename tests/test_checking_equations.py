@@ -97,6 +97,32 @@ def test_twins_are_latex_in_the_same_names():
     assert "twin 'right after all': off by" in claim.report().problems[0]
 
 
+def test_a_twin_may_say_only_what_is_wrong_on_the_page(tmp_path):
+    claim = gaussians()
+    claim.twin("E7: arguments swapped in the closed form", {r"\log \frac{s_2}{s_1}": r"\log \frac{s_1}{s_2}"})
+    claim.twin("no 1/2 in front of g", {r"\frac12\, g": "g", "m_2)^2}{2 s_2^2} + ": "m_2)^2}{2 s_2^2} + 0 + "})
+    assert claim.report().problems == []
+    assert r"\log \frac{s_2}{s_1} \;\to\; {\color{red}{\log \frac{s_1}{s_2}}}" in claim.report()._repr_html_()
+    claim.twin("no change of what it is worth", {r"- \frac12": r"- \frac24"})
+    assert (
+        claim.report().problems[0].startswith("numeric witness 'by hand', twin 'no change of what it is worth': off by")
+    )
+    with pytest.raises(ValueError, match="the page does not say"):
+        claim.twin("of another page", {r"\frac13": r"\frac14"})
+
+
+def test_a_twin_of_an_inequality_has_to_break_the_bound_wherever_the_truth_stands(tmp_path):
+    bound = r"0 \;\le\; \sum_z q(z) \log \frac{q(z)}{p(z)}"
+    for shown, truth in ((bound, 1), (r"\sum_z q(z) \log \frac{q(z)}{p(z)} \ge 0 \ge - \sum_z p(z)", 0)):
+        show(tmp_path, {**SHOWN, "1.2": shown})
+        claim = tables(truth=truth)
+        claim.twin("below the truth as well", "-1")
+        assert "NOT REJECTED" in str(claim.report())
+        claim = tables(truth=truth)
+        claim.twin("above it", "9")
+        assert claim.report().problems == []
+
+
 def test_symbols_and_balls_read_the_page_as_well():
     m1, m2 = sympy.symbols("m1 m2", real=True)
     s1, s2 = sympy.symbols("s1 s2", positive=True)

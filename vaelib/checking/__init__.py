@@ -2,6 +2,7 @@
 
 from .arithmetics import Outcomes, normal_mean
 from .claims import Claim
+from .noise import OverNoise
 from .reports import MIME, Report
 from .witnesses import ball_normal_mean, cases, loguniform, normal, simplex, uniform
 
@@ -9,6 +10,7 @@ __all__ = [
     "MIME",
     "Claim",
     "Outcomes",
+    "OverNoise",
     "Report",
     "ball_normal_mean",
     "cases",

@@ -103,26 +103,35 @@ class Claim:
         return list(zip(sides, relations, strict=True))
 
     def twin(
-        self, name: str, formula: Formula | str, *, seen: str = "", by: Iterable[str] | None = None, side: int = 0
+        self,
+        name: str,
+        formula: Formula | str | Mapping[str, str],
+        *,
+        seen: str = "",
+        by: Iterable[str] | None = None,
+        side: int | None = None,
     ) -> None:
         """Adds a wrong formula, which every witness must reject.
 
         Args:
             name: what is wrong, after the error's number if it has one: "E5: no 1/2 on the log".
-            formula: the wrong formula, as LaTeX in the names of the equation.
+            formula: LaTeX in the names of the equation; or only {what the page says: what the twin says instead}.
             seen: where it was seen.
             by: the names of the witnesses able to evaluate it; all unless given.
-            side: of an inequality, the side (from 0) that it is a wrong version of.
+            side: of an inequality, the side (from 0) that it is a wrong version of; the first that is no equal of the
+                truth unless given.
         """
         if name in self.twins:
             raise ValueError(f"claim {self.id} has two twins named {name!r}")
         asked = None if by is None else frozenset(by)
-        if isinstance(formula, str):
-            if self.equation is None:
-                raise ValueError(f"claim {self.id} is given a formula: expected its twin to be one as well")
-            self.twins[name] = Twin(self.equation.expression(formula), seen, asked, formula, side)
-        else:
+        if side is None:
+            side = next((k for k, (_, relation) in enumerate(self.formulas) if relation != "=="), 0)
+        if not isinstance(formula, (str, Mapping)):
             self.twins[name] = Twin(formula, seen, asked, side=side)
+        elif self.equation is None:
+            raise ValueError(f"claim {self.id} is given a formula: expected its twin to be one as well")
+        else:
+            self.twins[name] = Twin(self.equation.twin(formula), seen, asked, formula, side)
 
     def symbolic(self, name: str, truth: Any, symbols: Iterable[Any], *, margin: float = 1e-9) -> None:
         """Sympy must simplify formula - truth to zero (for an inequality: to a sign that its assumptions settle).

@@ -80,10 +80,10 @@ class Equation:
     """
 
     def __init__(self, text: str, define: Mapping[str, Any], uses: Iterable[str] = ()):
-        self.text, self.define = text, define
+        self.text, self.define, self.uses = text, define, tuple(uses)
         self.functions = {key.partition("(")[0] for key in define if "(" in key}
         self.definitions: list[tuple[str, Statement, list[Statement]]] = []  # a key, what it is, where that holds
-        for source in uses:
+        for source in self.uses:
             known = self.functions | heads(source)
             statements, conditions = self.sorted(read(source, known))
             for statement in statements:
@@ -175,6 +175,26 @@ class Equation:
         """Another formula in the same names, such as a wrong twin: one side, or as many as there are statements."""
         nodes = [statement.sides[-1] for statement in read(text, self.functions)]
         return self.formula([functools.partial(Values.of, node=node) for node in nodes])
+
+    def twin(self, change: str | Mapping[str, str]) -> Callable[..., Any]:
+        """Another formula, or this one with some of its text replaced: of each statement the last side that differs.
+
+        Raises:
+            ValueError: where the page does not say what is to be replaced.
+        """
+        if isinstance(change, str):
+            return self.expression(change)
+        text = self.text
+        for right, wrong in change.items():
+            if right not in text:
+                raise ValueError(f"the page does not say {right!r}: {' '.join(self.text.split())}")
+            text = text.replace(right, wrong)
+        twin = Equation(text, self.define, self.uses)
+        nodes = []
+        for ours, theirs in zip(self.claimed, twin.claimed, strict=True):
+            changed = [new for old, new in zip(ours.sides, theirs.sides, strict=True) if old != new]
+            nodes.append((changed or theirs.sides)[-1])
+        return twin.formula([functools.partial(Values.of, node=node) for node in nodes])
 
     def values(self, f: Any, case: Mapping[str, Any]) -> Values:
         """What the names mean in a case: as they are said to, and as the page defines them."""

@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
@@ -39,8 +39,14 @@ class Twin:
     formula: Formula
     seen: str
     by: frozenset[str] | None
-    text: str = ""  # as LaTeX, where it was given so
+    text: str | Mapping[str, str] = ""  # as LaTeX, or as what it says in place of what the page says
     side: int = 0  # of an inequality, the side that it is a wrong version of
+
+    def shown(self, page: str) -> str:
+        """As mathematics, with what differs from the page in red."""
+        if isinstance(self.text, str):
+            return marked(self.text, page) if self.text else ""
+        return r",\quad ".join(rf"{old} \;\to\; {{\color{{red}}{{{new}}}}}" for old, new in self.text.items())
 
 
 def shortfalls(kinds: Iterable[str], twins: Collection[Any]) -> list[str]:
@@ -135,7 +141,7 @@ class Report:
         heads = [cell("th", "witness", scope=column)]
         heads.append(cell("th", "formula", f"{RELATIONS[self.claim.relation]} the truth", column, page))
         for name, twin in self.claim.twins.items():
-            heads.append(cell("th", f"twin {name}", twin.seen, column, marked(twin.text, page) if twin.text else ""))
+            heads.append(cell("th", f"twin {name}", twin.seen, column, twin.shown(page)))
         body = [
             f"<tr>{cell('th', f'{w.kind}: {w.name}', w.rule, row)}{''.join(cell('td', c.text) for c in cells)}</tr>"
             for w, cells in self.rows
