@@ -291,11 +291,15 @@ def test_claims_record_what_they_notice_and_the_score_is_a_page(tmp_path, monkey
     assert (
         f"2 of {len(SHOWN)} numbered equations are read from the page, 1 of 10 of those that claim something." in text
     )
-    assert "(1.2), (1.3)" in text
+    assert "- (1.2) `not read`: no reason yet\n- (1.3) `not read`: no reason yet" in text
     tried = len(list(page.changes(GAUSSIANS))) + len(list(page.changes(TANGENT)))
     # Of the definition: t > 0 with g in place of t has no value, and is not asked.
     assert f"Changes that are noticed: {tried - 1} of {tried} (" in text
-    assert text.count("| D1.1 | at ") == 1
+    assert text.count("- (D1.1) `at ") == 1
+    known = tmp_path / "PAGE.md"
+    known.write_text(text.replace("- (1.3) `not read`: no reason yet", "- (1.3) `not read`: a limit"))
+    assert page.main([str(record), "--notebooks", str(tmp_path), "--reasons", str(known)]) == 0
+    assert (tmp_path / "changes.md").read_text() == known.read_text()
     capsys.readouterr()
     show(tmp_path, {number: text for number, text in SHOWN.items() if number != "1.1"})
     assert page.main([str(record), "--notebooks", str(tmp_path)]) == 1

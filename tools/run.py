@@ -337,12 +337,16 @@ def ledger(_only: list[str]) -> int:
 
 
 def page(only: list[str]) -> int:
-    """Changes every displayed equation, token by token: build/page/changes.md says which changes are noticed."""
+    """Changes every displayed equation, token by token: build/page/changes.md says which changes are noticed.
+
+    The reasons in tests/PAGE.md are taken over; once all is explained, that is where the page is kept.
+    """
     shutil.rmtree(PAGE, ignore_errors=True)
     PAGE.mkdir(parents=True)
     os.environ["VAELIB_PAGE"] = str(PAGE / "changes.jsonl")
     failed = execute_all(choose(only), PAGE)
-    return call(sys.executable, "-m", "vaelib.checking.page", PAGE / "changes.jsonl") or failed
+    known = ROOT / "tests" / "PAGE.md"
+    return call(sys.executable, "-m", "vaelib.checking.page", PAGE / "changes.jsonl", "--reasons", known) or failed
 
 
 def lab(_only: list[str]) -> int:

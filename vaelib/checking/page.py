@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .claims import Claim
 
 RECORD = "VAELIB_PAGE"  # the environment variable that names the file to which claims add what they notice
+UNEXPLAINED = "no reason yet"
 SWAPS = {"+": "-", "-": "+", "\\le": "\\ge", "\\ge": "\\le", "<": ">", ">": "<", "!": "", "\\sqrt": "", "\\top": "2"}
 SWAPS |= {"\\log": "\\exp", "\\ln": "\\exp", "\\exp": "\\log", "\\tanh": "\\sin", "\\sum": "\\prod", "\\prod": "\\sum"}
 SWAPS |= {"\\max": "\\min", "\\min": "\\max", "\\psi": "\\Gamma", "\\Gamma": "\\psi", "\\det": "\\exp"}
@@ -83,8 +84,13 @@ def score(lines: list[dict[str, Any]], equations: dict[str, str]) -> dict[str, d
     return noticed
 
 
-def markdown(noticed: dict[str, dict[str, bool]], read: set[str]) -> str:
-    """The score as a page: in all, by notebook's chapter, and every change that nobody notices."""
+def reasons(page: str) -> dict[tuple[str, str], str]:
+    """What a page as `markdown` writes it, with reasons added by hand, says of equations and their changes."""
+    return {(n, what): why for n, what, why in re.findall(r"^- \(([^)]+)\) `([^`]*)`: (.+)$", page, re.MULTILINE)}
+
+
+def markdown(noticed: dict[str, dict[str, bool]], read: set[str], why: dict[tuple[str, str], str]) -> str:
+    """The score as a page: in all, by notebook's chapter, and every change that nobody notices, with its reason."""
 
     def share(numbers: list[str]) -> str:
         all_of = [seen for n in numbers for seen in noticed[n].values()]
@@ -96,14 +102,12 @@ def markdown(noticed: dict[str, dict[str, bool]], read: set[str]) -> str:
     for n in numbers:
         chapters[n.removeprefix("D").partition(".")[0]].append(n)
     rows = [f"| {c} | {sum(n in read for n in ns)} of {len(ns)} | {share(ns)} |" for c, ns in chapters.items()]
-    survivors = [
-        f"| {n} | {what} |".replace("\\|", "\\\\|")
-        for n in numbers
-        if n in read
-        for what, seen in noticed[n].items()
-        if not seen
-    ]
-    unread = ", ".join(f"({n})" for n in numbers if n not in read) or "None."
+    unnoticed = [(n, what) for n in numbers if n in read for what, seen in noticed[n].items() if not seen]
+    unread = [(n, "not read") for n in numbers if n not in read]
+
+    def listed(entries: list[tuple[str, str]]) -> list[str]:
+        return [f"- ({n}) `{what}`: {why.get((n, what), UNEXPLAINED)}" for n, what in entries] or ["None."]
+
     return "\n".join(
         [
             "# Changes on the page",
@@ -119,13 +123,11 @@ def markdown(noticed: dict[str, dict[str, bool]], read: set[str]) -> str:
             "",
             "## Not read from the page",
             "",
-            unread,
+            *listed(unread),
             "",
             "## Changes that nobody notices",
             "",
-            "| equation | change |",
-            "|---|---|",
-            *survivors,
+            *listed(unnoticed),
             "",
         ]
     )
@@ -136,14 +138,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="How many changes of the displayed equations are noticed.")
     parser.add_argument("record", type=Path, help=f"the file that {RECORD} named while the notebooks were executed")
     parser.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="folder of notebooks")
+    parser.add_argument("--reasons", type=Path, help="the page of before, with reasons, which are taken over")
     options = parser.parse_args(arguments)
+    why = reasons(options.reasons.read_text(encoding="utf-8")) if options.reasons else {}
     lines = [json.loads(line) for line in options.record.read_text(encoding="utf-8").splitlines()]
     equations = numbered(options.notebooks)
     strange = sorted({line["id"] for line in lines} - set(equations))
     lines = [line for line in lines if line["id"] in equations]
     noticed = score(lines, equations)
     target = options.record.with_suffix(".md")
-    target.write_text(markdown(noticed, {line["id"] for line in lines if line["read"]}), encoding="utf-8")
+    target.write_text(markdown(noticed, {line["id"] for line in lines if line["read"]}, why), encoding="utf-8")
     for number in strange:
         print(f"page: ({number}) was recorded, but no notebook displays it: record anew", file=sys.stderr)
     print(f"page: {target.read_text(encoding='utf-8').splitlines()[3]} See {target}.")
