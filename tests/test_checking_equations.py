@@ -383,6 +383,22 @@ def test_laws_of_units_squares_and_logarithms_that_the_page_defines(tmp_path):
     claim.numeric("numpy", lambda p: np.log(p).mean(), cases(3, p=simplex(4)))
 
 
+def test_the_arguments_of_a_law_are_told_apart(tmp_path):
+    law = r"q(z \mid x) = \prod_{j=1}^J \mathcal N(z_j; m_j(x), 1), \qquad p(z) = \mathcal N(z; 0, 1)"
+    bound = r"y = -\mathrm{KL}\big(q(z \mid x) \,\|\, p(z)\big)"
+    show(tmp_path, {"D3.3": law, "3.5": bound})
+    claim = Claim("3.5", "a rate", source="by hand", define={"m(x)": lambda m: m, "J": 1}, uses=["D3.3"])
+    claim.numeric("by hand", lambda m: -(m[0] ** 2) / 2, cases(3, m=normal(0, 1, 1)))
+    assert claim.report().problems == []
+    for changed in (r"q(z \mid p)", r"q(x \mid x)"):
+        assert claim.noticed(bound.replace(r"q(z \mid x)", changed))
+    assert claim.noticed(bound.replace("p(z)", "p(p)"))
+    for changed in (r"q(x \mid x) =", r"q(z \mid j) ="):
+        assert claim.noticed(bound, {"D3.3": law.replace(r"q(z \mid x) =", changed)})
+    for changed in ("j_j;", r"z_\mu;"):
+        assert claim.noticed(bound, {"D3.3": law.replace("z_j;", changed)})
+
+
 NORMAL = {
     "D1.2": r"q(z) = \mathcal N(z; \mu, \sigma^2)",
     "D1.3": r"s(z) = \frac{\partial \log q(z)}{\partial(\mu, \sigma)} "

@@ -125,6 +125,8 @@ class Equation:
             statement, left = Statement(sides, statement.relations, statement.when), left.parts[1]
         if len(statement.sides) > 1 and left.kind in ("name", "apply", "power"):
             key = written(left)
+            if left.kind == "apply" and len(formal := arguments_of(key)) > len(set(formal)):
+                raise Unreadable(f"{key} has one name for two arguments")
             self.definitions.append((key, statement, conditions))
             if left.kind == "apply":  # f_k(x) says that f_{k+1} is a function as well
                 self.functions |= {key.partition("(")[0], left.parts[0].parts[0]}
@@ -281,6 +283,10 @@ class Defined:
     def law(self) -> Any:
         """With its variable left free: a table of probabilities, or a normal distribution."""
         right = self.right[-1]
+        if right.kind == "large" and (factor := right.parts[2]).kind == "normal" and len(factor.parts[0]) == 2:
+            entry = Node("name", (self.formal[0], (right.parts[1][0][0],)))  # z_j of z, with j the product's index
+            if written(factor.parts[0][0][0]) != written(entry):
+                raise ValueError(f"{written(factor)} is not of {written(entry)}")
         if right.kind == "large" or (
             right.kind == "normal" and [written(a) for a in right.parts[0][0]] == self.formal[: self.free]
         ):

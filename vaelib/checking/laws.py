@@ -167,6 +167,7 @@ class Values(Arithmetic):
                 value, formal = self._meaning(*node.parts)
                 arguments = [argument for group in node.parts[1] for argument in group]
                 if hasattr(value, "law"):
+                    self._told(value, arguments)
                     value = value.law()
                 elif callable(value) and not hasattr(value, "logpdf"):
                     value = value(*map(self.of, arguments))
@@ -187,6 +188,12 @@ class Values(Arithmetic):
         elif node.kind in ("sum", "product", "ratio", "large"):
             return Density(lambda z: self._at(z, node))
         raise Unsaid(f"{written(node)} is no law that anybody has named")
+
+    def _told(self, law: Any, arguments: list[Node]) -> None:
+        """ValueError where a condition without a value is not called as in the definition: q(z|y) for q(z|x)."""
+        for argument, formal in list(zip(arguments, law.formal, strict=True))[law.free :]:
+            if written(argument) != formal and self._quietly(argument) is None:
+                raise ValueError(f"{written(argument)} stands where the page has {formal}")
 
     def table(self, names: list[str], body: Node) -> Any:
         """The body's values with these names at every place of what they index."""
@@ -230,6 +237,9 @@ class Values(Arithmetic):
             self.here = before
 
     def _of_divergence(self, first: Node, second: Node) -> Any:
+        of = [list(map(written, law.parts[1][0])) for law in (first, second) if law.kind == "apply"]
+        if len(of) == 2 and of[0] != of[1]:
+            raise ValueError(f"a divergence of a law of {', '.join(of[0])} and one of {', '.join(of[1])}")
         q, p = self._law(first), self._law(second)
         if hasattr(q, "cov") and hasattr(p, "cov"):
             if not self.numbers:
