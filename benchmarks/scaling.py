@@ -9,9 +9,9 @@ A step on P processes, each with B / P examples of the batch, then one sum of al
 
 N weights cost 6 N operations per example, forwards and backwards; each process has Adam read four numbers per weight
 and write three. The second line is the communication, which P = 1 does not have. The sum of the 4 N bytes is a ring
-all-reduce: every process sends and receives 2 (P - 1) / P of them in 2 (P - 1) messages (Patarasu & Yuan 2009,
+all-reduce: every process sends and receives 2 (P - 1) / P of them in 2 (P - 1) messages (Patarasuk & Yuan 2009,
 J. Parallel Distrib. Comput. 69(2), 117-124: no algorithm moves fewer bytes). Recursive halving and doubling moves as
-many in 2 log2 P messages (Thakur, Rabenseifner & Gropp 2005, Int. J. High Perform. Comput. Appl. 19(1), 49-66), which
+many in 2 log2 P messages (Thakur et al. 2005, Int. J. High Perform. Comput. Appl. 19(1), 49-66), which
 is better for small gradients. `vaelib.distributed` flattens the gradients into one message and back, which reads and
 writes them twice, and sends it after the backward pass: nothing overlaps.
 """

@@ -70,7 +70,7 @@ class Terms(_Densities):
 
     @property
     def log_weights(self) -> Tensor:
-        """log w: (K, B). Source: Burda et al. 2016 (arXiv 1509.00519), eq. 5."""
+        """log w: (K, B). Source: Burda et al. 2016 (arXiv 1509.00519), the weights in eq. 8."""
         return _tempered(self, 1)
 
     @property
@@ -82,7 +82,7 @@ class Terms(_Densities):
 def elbo(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
     """log p(x | z_1) - beta * sum_t rate_t, averaged over the K samples: (B,); with beta = 1 the ELBO, a lower bound.
 
-    Source: Kingma & Welling 2014 (arXiv 1312.6114), eq. 3; beta: Higgins et al. 2017, eq. 4.
+    Source: Kingma & Welling 2014 (arXiv 1312.6114), eq. 3; beta: Higgins et al. 2017.
     """
     return (terms.log_px - beta * terms.rates.sum(0)).mean(0)
 
@@ -96,7 +96,7 @@ def free_bits(terms: Terms, beta: float | Tensor = 1.0, *, nats: float) -> Tenso
 
     Raises:
         ValueError: Where `nats` is negative or not finite.
-    Source: Kingma et al. 2016 (arXiv 1606.04934), eq. 15, who clamp the batch mean of the rate.
+    Source: Kingma et al. 2016 (arXiv 1606.04934), free bits; they clamp the batch mean of the rate.
     """
     if not is_number(nats) or nats < 0:
         raise ValueError(f"nats is {nats!r}: expected a finite number of at least 0, the rate that each level has free")
@@ -124,7 +124,7 @@ def dreg(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
 
     Raises:
         ValueError: For terms without latents.
-    Source: Tucker et al. 2019 (arXiv 1810.04152), eq. 8.
+    Source: Tucker et al. 2019 (arXiv 1810.04152), the estimator for IWAE.
     """
     if terms.latents is None:
         raise ValueError("these terms have no latents: dreg needs model(x, samples=K, path=True)")
@@ -150,7 +150,7 @@ def warmup(epochs: float) -> Callable[[float], float]:
 
     Raises:
         ValueError: Where `epochs` is no positive number.
-    Source: Sonderby et al. 2016 (arXiv 1602.02282), section 2.3.
+    Source: Sønderby et al. 2016 (arXiv 1602.02282), section 2.3.
     """
     if not is_number(epochs, above=0):
         raise ValueError(f"warmup over {epochs!r} epochs: expected a positive number")

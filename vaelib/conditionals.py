@@ -212,7 +212,7 @@ class DiscretisedLogistic(_LocationScale):
     The log_prob is the log of a probability, in nats per example. Data: grey levels k / 255 with k = 0 ... 255.
     Arguments and errors as for `Gaussian`.
 
-    Source: Salimans et al. 2017 (arXiv 1701.05517), eq. 2, one component.
+    Source: Salimans et al. 2017 (arXiv 1701.05517), section 2.1, one component.
     """
 
     support = distributions.on_grid

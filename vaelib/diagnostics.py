@@ -128,7 +128,7 @@ def surgery(model: Hierarchy, x: Any, samples: int = 1000, seed: int = 0) -> Sur
     x is taken as the whole population: `samples` z in all, two or more, are drawn from posteriors of random x, and each
     is weighed under all N posteriors, the exact mixture.
 
-    Source: Hoffman & Johnson 2016, "ELBO surgery", eq. 6-9.
+    Source: Hoffman & Johnson 2016, the decomposition of the average rate.
     """
     (samples,) = integers(2, samples=samples)
     x = suited(model, x)

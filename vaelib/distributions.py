@@ -68,7 +68,7 @@ class LogisticGreyLevels(Distribution):
     P(k) = F((k + 1/2) / 255) - F((k - 1/2) / 255) with F(y) = sigmoid((y - loc) / s); the tails belong to 0 and 255.
     loc and s > 0, in units of white = 1, are broadcast to the batch shape.
 
-    Source: Salimans et al. 2017 (arXiv 1701.05517), eq. 2, there for levels in [-1, 1].
+    Source: Salimans et al. 2017 (arXiv 1701.05517), the discretised logistic, there for levels in [-1, 1].
     """
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
@@ -106,7 +106,7 @@ class ContinuousBernoulliDensity(Distribution):
     C(l) = l / tanh(l / 2), and 2 at l = 0, so the density is l e^(l x) / (e^l - 1). torch's own class clamps the
     probabilities, and with them C, which costs nats beyond |l| = 16 in float32.
 
-    Source: Loaiza-Ganem & Cunningham 2019 (arXiv 1907.06845), eq. 7, written with logits.
+    Source: Loaiza-Ganem & Cunningham 2019 (arXiv 1907.06845), the normalising constant, written with logits.
     """
 
     arg_constraints = {"logits": constraints.real}

@@ -207,7 +207,7 @@ def ppca(x: Tensor, latent: int, sigma: float | None = None) -> PPCA:
 
     Raises:
         ValueError: Where x is no finite (N, D), `latent` not in 1 ... D - 1, or sigma (found or given) not positive.
-    Source: Tipping & Bishop 1999, eq. 7-8; collapse: Lucas et al. 2019 (arXiv 1911.02469), section 4.
+    Source: Tipping & Bishop 1999, the maximum-likelihood estimates; Lucas et al. 2019 (arXiv 1911.02469), section 4.
     """
     integers(latent=latent)
     if x.ndim != 2 or len(x) == 0 or latent >= x.shape[1] or not torch.isfinite(x).all():

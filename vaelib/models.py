@@ -49,7 +49,7 @@ class MHVAE(Hierarchy):
     Raises:
         ValueError: Where there is not one of each per level, T >= 1, a module returns anything but a distribution of
             the right shapes, or sizes do not meet.
-    Source: Luo 2022 (arXiv 2208.11970), eq. 23-29, written with z_t for his latents.
+    Source: Luo 2022 (arXiv 2208.11970), eq. 24 and 29, written with z_t for his latents.
     """
 
     def __init__(self, encoders: Sequence[nn.Module], decoders: Sequence[nn.Module], prior: nn.Module | None = None):
@@ -194,7 +194,7 @@ class HVAE(Hierarchy):
         prior: a module whose `forward()` returns p(z_T), of batch shape ().
     Raises:
         ValueError: Where there is no level, a module returns anything but what is said above, or sizes do not meet.
-    Source: Sonderby et al. 2016 (arXiv 1602.02282), eq. 10-12 and section 2.2, with the dependence on all levels above
+    Source: Sønderby et al. 2016 (arXiv 1602.02282), section 2.2, with the dependence on all levels above
         of Luo 2022 (arXiv 2208.11970), section 2.2.
     """
 
@@ -293,7 +293,7 @@ class Ladder(nn.Module):
 def merge(a: Distribution, b: Distribution) -> Independent:
     """The Gaussian proportional to the product of two over one event axis, entry by entry: precisions add.
 
-    Source: Sonderby et al. 2016 (arXiv 1602.02282), eq. 11-12.
+    Source: Sønderby et al. 2016 (arXiv 1602.02282), section 2.2.
     """
     precision_a, precision_b = a.stddev**-2, b.stddev**-2
     variance = 1 / (precision_a + precision_b)

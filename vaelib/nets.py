@@ -18,7 +18,7 @@ NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 class Gated(nn.Module):
     """The layer (A h + a) * sigmoid(B h + b): the second factor decides how much of each feature passes.
 
-    Source: Dauphin et al. 2017 (arXiv 1612.08083), eq. 1; in VAEs: Tomczak & Welling 2018 (arXiv 1705.07120).
+    Source: Dauphin et al. 2017 (arXiv 1612.08083); in VAEs: Tomczak & Welling 2018 (arXiv 1705.07120).
     """
 
     def __init__(self, inputs: int, outputs: int):

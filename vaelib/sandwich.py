@@ -16,7 +16,7 @@ above. Where x is drawn from the model, the z it came from is an exact posterior
     >>> bool((bounds.lower - exact).mean() < 0.1), bool((bounds.upper - exact).mean() > -0.1)
     (True, True)
 
-Source: Neal 2001, "Annealed importance sampling"; Grosse, Ghahramani & Adams 2015 (arXiv 1511.02543); for decoders, Wu
+Source: Neal 2001, "Annealed importance sampling"; Grosse et al. 2015 (arXiv 1511.02543); for decoders, Wu
 et al. 2017 (arXiv 1611.04273).
 """
 

@@ -82,7 +82,7 @@ class Training:
     Ctrl-C ends the training early: the model keeps its weights of that moment, and `history` its whole epochs. Under
     torchrun the processes share each batch, and the result is that of one process; see `vaelib.processes`. An epoch has
     PyTorch's random numbers to itself, so trainings in threads take turns, and give what they give one after the other.
-    Source: Kingma & Welling 2014 (arXiv 1312.6114), algorithm 1; warm-up: Sonderby et al. 2016 (arXiv 1602.02282).
+    Source: Kingma & Welling 2014 (arXiv 1312.6114), algorithm 1; warm-up: Sønderby et al. 2016 (arXiv 1602.02282).
     """
 
     def __init__(
