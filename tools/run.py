@@ -183,8 +183,8 @@ def execute_all(sources: list[Path], folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     print(f"Executing {len(sources)} notebooks, {WORKERS} at a time, into {folder}", flush=True)
     width = max((len(source.stem) for source in sources), default=0)
-    if folder != NOTEBOOKS:  # where claims look for the equations that they are about
-        for source in NOTEBOOKS.glob("*.ipynb"):
+    if folder != NOTEBOOKS:  # where claims look for the equations that they are about, and links for the references
+        for source in (*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("*.md")):
             shutil.copyfile(source, folder / source.name)
     failed, start = [], time.perf_counter()
     with concurrent.futures.ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn")) as pool:
