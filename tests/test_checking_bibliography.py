@@ -38,7 +38,7 @@ BURDA = """
   year = {2016},
   eprint = {1509.00519},
   confirmed = {eq. 8},
-  figures = {86.76 nats: test NLL, one level; 85.33 nats: two levels},
+  figures = {86.76 test NLL, one level; 85.33 two levels},
 }
 """
 KINGMA = """
