@@ -282,6 +282,8 @@ def test_what_is_wrong_is_marked_where_braces_allow_it(wrong, shown):
 
 
 def test_claims_record_what_they_notice_and_the_score_is_a_page(tmp_path, monkeypatch, capsys):
+    low = TANGENT.replace("t > 0", "t > -10")  # or -11: both hold wherever t is positive
+    show(tmp_path, {**SHOWN, "D1.1": low})
     record = tmp_path / "changes.jsonl"
     monkeypatch.setenv("VAELIB_PAGE", str(record))
     claim = gaussians()
@@ -292,8 +294,7 @@ def test_claims_record_what_they_notice_and_the_score_is_a_page(tmp_path, monkey
         f"2 of {len(SHOWN)} numbered equations are read from the page, 1 of 10 of those that claim something." in text
     )
     assert "- (1.2) `not read`: no reason yet\n- (1.3) `not read`: no reason yet" in text
-    tried = len(list(page.changes(GAUSSIANS))) + len(list(page.changes(TANGENT)))
-    # Of the definition: t > 0 with g in place of t has no value, and is not asked.
+    tried = len(list(page.changes(GAUSSIANS))) + len(list(page.changes(low)))
     assert f"Changes that are noticed: {tried - 1} of {tried} (" in text
     assert text.count("- (D1.1) `at ") == 1
     known = tmp_path / "PAGE.md"
@@ -301,7 +302,7 @@ def test_claims_record_what_they_notice_and_the_score_is_a_page(tmp_path, monkey
     assert page.main([str(record), "--notebooks", str(tmp_path), "--reasons", str(known)]) == 0
     assert (tmp_path / "changes.md").read_text() == known.read_text()
     capsys.readouterr()
-    show(tmp_path, {number: text for number, text in SHOWN.items() if number != "1.1"})
+    show(tmp_path, {number: text for number, text in {**SHOWN, "D1.1": low}.items() if number != "1.1"})
     assert page.main([str(record), "--notebooks", str(tmp_path)]) == 1
     assert "(1.1) was recorded, but no notebook displays it" in capsys.readouterr().err
 
@@ -397,6 +398,97 @@ def test_the_arguments_of_a_law_are_told_apart(tmp_path):
         assert claim.noticed(bound, {"D3.3": law.replace(r"q(z \mid x) =", changed)})
     for changed in ("j_j;", r"z_\mu;"):
         assert claim.noticed(bound, {"D3.3": law.replace("z_j;", changed)})
+
+
+NAMED = {
+    "D4.1": r"q(z \mid x) = \mathcal N(z; m + x, 1), \qquad p(z) = \mathcal N(z; 0, 1)",
+    "D4.2": r"w(u) = v(u)\, v(y), \qquad v(y) = y^2",
+    "4.1": r"c = \mathrm{KL}\big(q(z \mid x) \,\|\, p(z)\big)",
+    "4.2": r"c = \mathrm{KL}\big(r(z \mid x) \,\|\, p(z)\big)",
+    "4.3": r"c = \sum_y r(y)\, w(y)",
+}
+
+
+@pytest.mark.parametrize(
+    ("number", "change", "said"),
+    [
+        ("4.1", ("x)", "y)"), "y: nobody has said what it means"),  # not that x which the body speaks of
+        ("4.1", ("x)", "m)"), "expected equal to"),  # another argument with a value: the law with that
+        ("4.1", ("p(z)", "p(y)"), "a divergence of a law of z and one of y"),
+        ("4.2", ("x)", "y)"), "r(z|y): nobody has said what it means"),  # a law is given for its own names only
+        ("4.2", ("x)", "m)"), "r(z|m): nobody has said what it means"),
+    ],
+)
+def test_arguments_are_compared_with_those_of_what_is_named(number, change, said, tmp_path):
+    def problems(text):
+        show(tmp_path, {**NAMED, number: text})
+        define = {"r(z|x)": lambda m, x: stats.norm(m + x, 1)}
+        claim = Claim(number, "laws by name", source="by hand", define=define, uses=["D4.1"])
+        claim.numeric("by hand", lambda m, x: (m + x) ** 2 / 2, cases(3, m=normal(0, 1), x=normal(0, 1)))
+        return claim.report().problems
+
+    assert problems(NAMED[number]) == []
+    assert change[0] in NAMED[number]
+    assert any(said in problem for problem in problems(NAMED[number].replace(*change)))
+
+
+def test_the_body_of_a_definition_sees_its_arguments_only(tmp_path):
+    def problems(definition):
+        show(tmp_path, {**NAMED, "D4.2": definition})
+        claim = Claim("4.3", "a sum", source="by hand", define={"r(y)": lambda r: r}, uses=["D4.2"])
+        claim.numeric("by hand", lambda r: (r * np.arange(1, 4) ** 4).sum(), cases(3, r=simplex(3)))
+        return claim.report().problems
+
+    assert problems(NAMED["D4.2"].replace("v(y),", "v(u),")) == []
+    assert any("y: nobody has said" in problem for problem in problems(NAMED["D4.2"]))  # y is the sum's
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        (r"R = \sum_{n=4}^6 x_n", 4, 6),
+        (r"R = \sum_{n=4} x_n", 4, 8),
+        (r"R = \sum_{n \ge 4} x_n", 4, 8),
+        (r"R = \sum_{n=0}^2 x_n", 1, 3),  # entries are counted from zero
+        (r"R = \sum_n x_n", 1, 8),
+    ],
+)
+def test_a_sum_takes_the_entries_from_its_first_to_its_last(text, first, last, tmp_path):
+    show(tmp_path, {"5.1": text})
+    claim = Claim("5.1", "a sum", source="by hand")
+    claim.numeric("by hand", lambda x: x[first - 1 : last].sum(), cases(2, x=normal(0, 1, 8)))
+    assert claim.report().problems == []
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        (r"g > 0", "nobody can tell whether it is as the page requires: g: nobody has said"),
+        (r"t > u", "nobody can tell whether it is as the page requires: u: nobody has said"),
+    ],
+)
+def test_a_condition_that_nobody_can_ask_is_red(condition, said, tmp_path):
+    show(tmp_path, {**SHOWN, "D1.1": TANGENT.replace("t > 0", condition)})
+    assert said in gaussians().report().problems[0]
+
+
+def test_a_condition_on_what_nothing_mentions_cannot_be_read(tmp_path):
+    show(tmp_path, {**SHOWN, "D1.1": TANGENT.replace("t > 0", "u > 0")})
+    with pytest.raises(ValueError, match="a condition on u, which nothing else mentions"):
+        gaussians()
+    show(tmp_path, {**SHOWN, "D1.1": TANGENT.replace("t > 0", r"h(u) = u, \qquad u > 0, \qquad t > 0")})
+    assert gaussians().report().problems == []  # each is asked where its name is an argument
+
+
+def test_a_value_is_defined_where_its_condition_holds(tmp_path):
+    def problems(condition):
+        show(tmp_path, {"D5.1": r"s = \sqrt{v}, \qquad " + condition, "5.1": r"R = s^2"})
+        claim = Claim("5.1", "a square", source="by hand", uses=["D5.1"])
+        claim.numeric("by hand", lambda v: v, cases(2, v=loguniform(1, 2)))
+        return claim.report().problems
+
+    assert problems("v > 0") == []
+    assert "v is not as the page requires" in problems("v < 0")[0]
 
 
 NORMAL = {

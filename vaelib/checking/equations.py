@@ -88,6 +88,9 @@ class Equation:
             statements, conditions = self.sorted(read(source, known))
             for statement in statements:
                 self.learn(statement, conditions)
+            idle = [c for c in conditions if not _mentioned([c]) & _mentioned(statements)]
+            if idle:
+                raise Unreadable(f"a condition on {written(idle[0].sides[0])}, which nothing else mentions")
         claimed = []
         self.functions |= heads(text) - KNOWN
         statements, self.conditions = self.sorted(read(text, self.functions))
@@ -118,7 +121,8 @@ class Equation:
         return said, conditions
 
     def learn(self, statement: Statement, conditions: list[Statement]) -> None:
-        """Keeps what a statement defines, and that it is a function where it is one."""
+        """Keeps what a statement defines, under those of the conditions that concern it."""
+        conditions = [c for c in conditions if _mentioned([c]) & _mentioned([statement])]
         left = statement.sides[0]
         if left.kind == "call" and left.parts[0] == "log" and left.parts[1].kind == "apply":  # \log p(x) = ...
             sides = (left.parts[1], *(Node("call", ("exp", side)) for side in statement.sides[1:]))
@@ -225,6 +229,11 @@ class Equation:
         return evaluate
 
 
+def _mentioned(statements: Iterable[Statement]) -> set[str]:
+    """The names in some statements."""
+    return {written(n) for s in statements for side in s.sides for n in side.walk() if n.kind == "name"}
+
+
 def mere(node: Node) -> bool:
     """Whether it only names the value: R, f(x), theta^2."""
     return node.kind in ("name", "apply") or (node.kind in ("power", "index") and mere(node.parts[0]))
@@ -233,7 +242,10 @@ def mere(node: Node) -> bool:
 def defined(values: Values, statement: Statement, conditions: list[Statement]) -> Any:
     """The value that a statement gives its left side, or the function that it defines, where its conditions hold."""
     left, *right = statement.sides
-    return Defined(values, statement, conditions) if left.kind == "apply" else values.agreeing(right, strict=True)
+    if left.kind == "apply":
+        return Defined(values, statement, conditions)
+    values.require(conditions)
+    return values.agreeing(right, strict=True)
 
 
 class Defined:
@@ -246,6 +258,7 @@ class Defined:
         base, script = left.parts[0].parts
         one = script and len(script) == 1 and script[0].kind == "name"
         self.indexed = (base, written(script[0]) if one else "", len(self.formal))
+        self.head = {written(n) for n in left.walk() if n.kind == "name"}  # names in it, such as an index
         self.free = len(left.parts[1][0])  # so many arguments are variables, the others are given
         self.at: dict[str, Any] = {}  # its index
         self.otherwise: Defined | None = None  # what the page says of the same name after that
@@ -258,9 +271,16 @@ class Defined:
 
     @contextmanager
     def given(self, arguments: tuple[Any, ...]) -> Generator[None]:
-        """In this block the formal arguments have these values; one that is None keeps what it has."""
-        values = {name: value for name, value in zip(self.formal, arguments, strict=True) if value is not None}
-        with self.values.several({**values, **self.at}):
+        """In this block the last formal arguments have these values.
+
+        From outside come those of the head's other names and of the case's variables, with respect to which the value
+        may be differentiated, and none else: an index of the sum in which the function stands means nothing here.
+        """
+        formal = self.formal[len(self.formal) - len(arguments) :]
+        values = {name: value for name, value in zip(formal, arguments, strict=True) if value is not None}
+        known = {*self.head, *self.values.names}
+        outside = {name: value for name, value in self.values.bound.items() if name in known}
+        with self.values.within({**outside, **values, **self.at}):
             self.values.require(self.conditions)
             yield
 
@@ -280,18 +300,19 @@ class Defined:
         with self.given(arguments):
             return self.values._log(self.right[0])
 
-    def law(self) -> Any:
-        """With its variable left free: a table of probabilities, or a normal distribution."""
+    def law(self, *given: Any) -> Any:
+        """With its variable left free and the others given: a table of probabilities, or a normal distribution."""
         right = self.right[-1]
         if right.kind == "large" and (factor := right.parts[2]).kind == "normal" and len(factor.parts[0]) == 2:
             entry = Node("name", (self.formal[0], (right.parts[1][0][0],)))  # z_j of z, with j the product's index
             if written(factor.parts[0][0][0]) != written(entry):
                 raise ValueError(f"{written(factor)} is not of {written(entry)}")
-        if right.kind == "large" or (
-            right.kind == "normal" and [written(a) for a in right.parts[0][0]] == self.formal[: self.free]
-        ):
-            return self.values._law(right)
-        return self.values.table(self.formal[: self.free], right)
+        with self.given(given):
+            if right.kind == "large" or (
+                right.kind == "normal" and [written(a) for a in right.parts[0][0]] == self.formal[: self.free]
+            ):
+                return self.values._law(right)
+            return self.values.table(self.formal[: self.free], right)
 
 
 def meanings(define: Mapping[str, Any], f: Any, case: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -54,14 +54,14 @@ class Values(Arithmetic):
     def _places(self, name: str, bound: Node | None, last: Node | None, how: str, body: Node) -> list[Place]:
         """What an index runs over: from 1 or from its bound on, to what is written or to the end of what it indexes."""
         first = int(self.of(bound)) if how == "=" and bound is not None else 1
+        base = min(first, 1)  # entries count from one, or from zero where the sum does
         if how in ("<", "\\le") and bound is not None:
             end = int(self.of(bound)) - (how == "<")
         elif last is not None:
             end = int(self.of(last))
         else:
-            end = first - 1 + self._length(name, body)
+            end = base - 1 + self._length(name, body)
         first = int(self.of(bound)) + (how == ">") if how in (">", "\\ge") and bound is not None else first
-        base = min(first, 1) if how == "=" else 1  # entries count from one, or from zero where the sum does
         return [Place(value, value - base) for value in range(first, end + 1)]
 
     def _length(self, name: str, body: Node) -> int:
@@ -167,9 +167,8 @@ class Values(Arithmetic):
                 value, formal = self._meaning(*node.parts)
                 arguments = [argument for group in node.parts[1] for argument in group]
                 if hasattr(value, "law"):
-                    self._told(value, arguments)
-                    value = value.law()
-                elif callable(value) and not hasattr(value, "logpdf"):
+                    value = value.law(*self._given(value, arguments))
+                elif callable(value):
                     value = value(*map(self.of, arguments))
                 elif np.ndim(value):
                     value = self._picked(value, arguments, formal, law=True)
@@ -189,11 +188,13 @@ class Values(Arithmetic):
             return Density(lambda z: self._at(z, node))
         raise Unsaid(f"{written(node)} is no law that anybody has named")
 
-    def _told(self, law: Any, arguments: list[Node]) -> None:
-        """ValueError where a condition without a value is not called as in the definition: q(z|y) for q(z|x)."""
-        for argument, formal in list(zip(arguments, law.formal, strict=True))[law.free :]:
-            if written(argument) != formal and self._quietly(argument) is None:
-                raise ValueError(f"{written(argument)} stands where the page has {formal}")
+    def _given(self, law: Any, arguments: list[Node]) -> list[Any]:
+        """What a law is given; ValueError where that has no value and another name than in the definition."""
+        formal = law.formal[law.free :]
+        try:
+            return self._arguments(arguments[law.free :], formal)
+        except Unsaid as unsaid:
+            raise ValueError(f"{unsaid}; the page has {', '.join(formal)} there") from unsaid
 
     def table(self, names: list[str], body: Node) -> Any:
         """The body's values with these names at every place of what they index."""
@@ -311,11 +312,14 @@ class Values(Arithmetic):
         alike = isinstance(value, Each) and value.shape == cells[0].shape
         return float(table[cells] @ np.asarray(value)) if alike else None
 
+    def several(self, values: dict[str, Any]) -> AbstractContextManager[None]:
+        """In a block these names have these values as well."""
+        return self.within({**self.bound, **values})
+
     @contextmanager
-    def several(self, values: dict[str, Any]) -> Generator[None]:
-        """In this block these names have these values."""
-        before = dict(self.bound)
-        self.bound.update(values)
+    def within(self, values: dict[str, Any]) -> Generator[None]:
+        """In this block these names alone have values beside those of the case."""
+        before, self.bound = self.bound, values
         try:
             yield
         finally:

@@ -7,7 +7,8 @@ argument. A whole term of the page can be a key as well, as `written` writes it.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,13 +106,13 @@ class Arithmetic:
         if hasattr(meaning, "logpdf"):
             return meaning.pdf(self.of(arguments[0]))
         if callable(meaning):
-            return meaning(*self._arguments(meaning, arguments))
+            return meaning(*self._arguments(arguments, getattr(meaning, "formal", ())))
         return self._picked(meaning, arguments, formal)
 
-    def _arguments(self, meaning: Any, arguments: list[Node]) -> list[Any]:
+    def _arguments(self, arguments: list[Node], names: Sequence[str]) -> list[Any]:
         """Their values; None for one that has none, where a function of the page is given the name it is told in."""
         values: list[Any] = []
-        for argument, formal in zip(arguments, getattr(meaning, "formal", [None] * len(arguments)), strict=True):
+        for argument, formal in itertools.zip_longest(arguments, names):
             try:
                 values.append(self._place(argument) or self.of(argument))
             except Unsaid:
@@ -166,7 +167,8 @@ class Arithmetic:
                 start, _, rest = other.partition("(")
                 formal = [group.split(",") for group in rest[:-1].split("|")]
                 alike = start == head and rest and list(map(len, formal)) == list(map(len, given))
-                if alike and (callable(value) or hasattr(value, "logpdf") or formal in (given, text)):
+                first = int(hasattr(value, "logpdf"))  # a law's own variable may have any name
+                if alike and (formal[first:] in (given[first:], text[first:]) or (callable(value) and not first)):
                     return value, other
         laws = self.names.get(name.parts[0])
         if name.parts[1] and isinstance(laws, np.ndarray) and laws.dtype == object:  # q_i(z_i), a law for each i
@@ -279,7 +281,8 @@ class Arithmetic:
             if hasattr(meaning, "logpdf"):
                 return meaning.logpdf(self.of(inner.parts[1][0][0]))
             if hasattr(meaning, "log"):
-                return meaning.log(*self._arguments(meaning, [a for group in inner.parts[1] for a in group]))
+                arguments = [argument for group in inner.parts[1] for argument in group]
+                return meaning.log(*self._arguments(arguments, meaning.formal))
         return self.f.log(self.of(inner))
 
     def _huge(self, node: Node) -> bool:
@@ -348,9 +351,9 @@ class Arithmetic:
         for condition in conditions if self.numbers else ():
             try:
                 holds = self._holds(condition)
-            except Unsaid:  # a condition in words or on what has no number
-                continue
-            if not np.all(holds):
+            except Unsaid as unsaid:
+                raise ValueError(f"nobody can tell whether it is as the page requires: {unsaid}") from unsaid
+            if not holds:
                 raise ValueError(f"{written(condition.sides[0])} is not as the page requires")
 
     def _holds(self, condition: Statement) -> bool:
