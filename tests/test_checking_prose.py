@@ -17,7 +17,9 @@ CODE = """\
 # 77.7 in a comment
 samples, batch = 500, 20_000
 rate = 5e-3
-print("cost 88.8 nats")"""
+print("cost 88.8 nats")
+twin = r"\\frac{1}{66.6}"
+"""
 OUTPUT = """\
 exact grid        186.74 nats
 test NLL: 99.0 +- 0.8 nats per image (500 importance samples)
@@ -80,6 +82,9 @@ def problems_of(tmp_path):
         ("*Figure: 500 draws.*", ["500"]),
         ("$$a = 0.25$$", ["0.25"]),
         ("some 1.2 million weights", ["1.2 million"]),
+        ("inside the line 0.4", ["0.4"]),
+        ("3, 15, 105 are moments", ["105"]),
+        ("from $10^{-3}$ to $10^3$", ["10^{-3}", "10^3"]),
         ("25 draws ([notebook 02](02.ipynb))", ["25"]),
     ],
 )
@@ -91,11 +96,12 @@ def test_number_needs_a_mark(text, found):
     "text",
     [
         "seven of 23 and $K = 50$",
+        "$w^2 s^2$, $\\tfrac1{12}$, the powers 2, 4 and 6",
         "$$a = 0.25 \\tag{1.2}$$",
         "`lr=0.005`, and\n\n```\n0.25\n```",
         "[here](a_200.5.png)",
         "<img width='300.5'>",
-        "(7.2), (D7.1) to (7.3), claim 2.7, notebook 07, S7, E5b",
+        "(7.2), (D7.1) to (7.3), (a2.3), claim 2.7, claims 9.11 and 9.12, notebook 07, S7, E5b",
         "Burda et al. (2016), Jensen 1906, ICLR 2014, since 1998",
         "eq. 2.113-2.117, section 10.1.2, table 1, appendix B.200, arXiv 1509.00519, keras #3283",
         "**Reading:** 70 minutes. **Running:** about 30 seconds",
@@ -132,7 +138,7 @@ def test_value_of_a_number(text, value):
         "a rate of 3.1<!-- out: warm-up z2: rate --> nats, and 1.1<!-- out: plain z2: rate --> without",
         "$625/20736$<!-- out: product -->, which is 0.030<!-- calc: 625 / 20736 -->",
         "$K = 500$<!-- code: samples, batch = 500 --> draws",
-        "0.5 %<!-- code: rate = 5e-3 -->",
+        "0.5 %<!-- code: rate = 5e-3 --> and 66.6<!-- code: twin = r\"\\frac{1}{66.6 -->",
         "$784 \\log 2 = 543$<!-- calc: 28 * 28; calc: 784 * log(2) --> nats",
         "86.76<!-- cite: burda2016 VAE --> after 3,280<!-- cite: burda2016 epochs --> epochs",
         "about five<!-- a remark --> of them",
@@ -162,7 +168,7 @@ WRONG = {
     "code that is not there": ("499<!-- code: samples = 499 -->", "no code cell has this text"),
     "part of a longer number": ("50<!-- code: samples, batch = 50 -->", "no code cell has this text"),
     "code with another number": ("501<!-- code: samples, batch = 500 -->", "leads to 500"),
-    "code with several numbers": ("500<!-- code: batch = 500, 20000 -->", "leads to several numbers, also 20000"),
+    "code that ends in another number": ("500<!-- code: batch = 500, 20_000 -->", "leads to 20000"),
     "code without a number": ("500<!-- code: samples, batch -->", "there is no number in this text"),
     "code that is rounded": ("0.01<!-- code: rate = 5e-3 -->", "leads to 0.005"),
     "a comment": ("77.7<!-- code: 77.7 in a comment -->", "no code cell has this text"),
@@ -181,6 +187,7 @@ WRONG = {
     "a mark that shows": ("99.0<!-- out: test -> NLL -->", "is not hidden everywhere"),
     "an equation that does not exist": ("by (1.7),", "there is no equation 1.7"),
     "a claim that does not exist": ("claim 1.7", "there is no equation 1.7"),
+    "one of several that does not exist": ("claims 1.1 and 1.7", "there is no equation 1.7"),
     "a notebook that does not exist": ("see notebook 07", "there is no notebook 07"),
     "a section that does not exist": ("see Section 4", "there is no section 4"),
     "an exercise that does not exist": ("see exercise 6", "there is no exercise 6"),

@@ -9,7 +9,7 @@ after it, a comment that the reader does not see and that says *what* the number
     186.7<!-- out: exact grid --> nats      in each stored output line with these words, the number that comes next
     0.8<!-- out: test NLL +- -->            ... after other words; `out: T = 3 _ #`: skip one number, take the next;
                                             `out: # images/s`: the number that comes before these words
-    $K = 500$<!-- code: samples=500 -->     this text is in a code cell, and 500 is the one number in it
+    $K = 500$<!-- code: samples=500 -->     this text is in a code cell, and its last number is 500
     543<!-- calc: 784 * log(2) --> nats     a calculation; `[words]` in it is the number that `out: words` finds
     84.78<!-- cite: burda2016 test NLL -->  in references.bib beside the notebook this entry has a field of figures,
                                             {84.78 test NLL; 2,000 hidden}, where these words stand with the number
@@ -146,14 +146,15 @@ def _lines(text: str) -> list[str]:
 
 
 def _only_code(source: str) -> str:
-    """A cell's code without comments, and without the digits in its strings: nothing computes with them."""
+    """A cell's code without comments, and without the digits in strings that are not raw: nothing computes with them."""
     lines = [re.sub(r"^\s*[%!].*", "", line) for line in source.splitlines(keepends=True)]
     for token in tokenize.generate_tokens(io.StringIO("".join(lines)).readline):
-        if token.type in (tokenize.COMMENT, tokenize.STRING):
+        raw = re.match(r"\w*[rR]", token.string)  # a formula
+        if token.type == tokenize.COMMENT or (token.type == tokenize.STRING and not raw):
             (first, start), (last, end) = token.start, token.end
             for row in range(first - 1, last):
                 low, high = (start if row == first - 1 else 0), (end if row == last - 1 else len(lines[row]))
-                hidden = re.sub(r"\d" if token.type == tokenize.STRING else r"[^\n]", " ", lines[row][low:high])
+                hidden = re.sub(r"[^\n]" if token.type == tokenize.COMMENT else r"\d", " ", lines[row][low:high])
                 lines[row] = lines[row][:low] + hidden + lines[row][high:]
     return no_underscores("".join(lines))
 

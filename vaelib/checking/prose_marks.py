@@ -98,13 +98,13 @@ def _in_line(words: str, line: str) -> Found | None:
 def _in_code(words: str, code: str) -> list[Found]:
     if not re.search(r"[^\W\d_]", words):
         raise ValueError("a mark has to name a word")
+    words = no_underscores(words)
     pattern = r"\s*".join(re.escape(token) for token in re.findall(r"\w+|\S", words))
     if not re.search(r"(?<!\w)" + pattern + r"(?![\w.])", code):
         raise ValueError("no code cell has this text, comments and strings aside")
-    found = [Found(*value(match), False, words) for match in NUMBER.finditer(no_underscores(words))]
-    if not found:
+    if not (found := list(NUMBER.finditer(words))):
         raise ValueError("there is no number in this text")
-    return found
+    return [Found(*value(found[-1]), False, words)]
 
 
 def _calculated(words: str, number: Number, sources: Sources) -> Found:

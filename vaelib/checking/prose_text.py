@@ -26,7 +26,7 @@ NUMBER = re.compile(
 )
 _CLOSERS = rf"[*_$)\]}}{BLANK}]*"
 _PERCENT = re.compile(rf"{_CLOSERS}\s*(?:\\?%|per ?cent\b)")
-_UNIT = re.compile(rf"{_CLOSERS}\s*{_CLOSERS}(?:\\?%|(?:[a-z]+[ \n])?(?:{'|'.join(UNITS.split())})(?![\w-]))")
+_UNIT = re.compile(rf"{_CLOSERS}\s*{_CLOSERS}(?:\\?%|(?:[a-z]+[ \n])?(?:{'|'.join(UNITS.split())})(?![\w^-]))")
 _AND = re.compile(rf"{_CLOSERS}(?:\s*(?:to|and|or|of|by|,|[-\u2013]|×|\\times|±|\+-)\s*)+[$*({BLANK}]*$")
 _MARK = re.compile(r"<!--(.*?)-->", re.DOTALL)
 _PHRASE = re.compile(r"[.!?]\s|\n\s*\n|\||\n\s*(?:[-*]|\d+\.)\s")
@@ -36,10 +36,12 @@ _YEAR = (
     + r")\b)|\((?:1[5-9]|20)\d\d\)"
 )
 _PLACE = (
-    r"(?i:\b(?:eqs?|equations?|sections?|sec|tables?|figs?|figures?|pages?|pp?|chapters?|appendix|theorems?"
-    r"|propositions?|lemmas?|algorithms?|lines?|volume|vol|no|version)\b)\.?\s*[A-Z]?\.?\d[\d.]*"
-    r"(?:(?:\s*(?:[-\u2013,]|to|and)\s*)+[A-Z]?\d[\d.]*)*"
+    r"(?i:\b(?:eqs?|equations?|sections?|sec|chapters?|appendix|theorems?|propositions?|lemmas?|version)\b)\.?"
+    r"\s*[A-Z]?\.?\d[\d.]*(?:(?:\s*(?:[-\u2013,]|to|and)\s*)+[A-Z]?\d[\d.]*)*"
+    r"|(?i:\b(?:tables?|figs?|figures?|pages?|pp?|algorithms?|lines?|volume|vol|no)\b)\.?"
+    r"\s*\d+(?!\.?\d)(?:(?:\s*(?:[-\u2013,]|to|and)\s*)+\d+(?!\.?\d))*"
 )
+_ID = r"D?[aA]?[1-9]\d?\.\d{1,2}[a-z]?"
 _LEFT_OUT = [
     re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL),
     re.compile(r"`[^`]*`"),
@@ -53,7 +55,7 @@ _LEFT_OUT = [
 _EQUATION = re.compile(r"\$\$.*?\$\$|\\begin\{(equation|align|gather|multline)\*?\}.*?\\end\{\1\*?\}", re.DOTALL)
 _TAG = re.compile(r"\\tag\*?\{([^}]*)\}")
 _REFERENCES = {
-    "equation": re.compile(r"(?<![\w)\]])\((D?[1-9]\d?\.\d{1,2})(?=[),;])|\b[Cc]laims? (\d{1,2}\.\d{1,2})\b"),
+    "equation": re.compile(rf"(?<![\w)\]])\({_ID}(?=[),;])|\b[Cc]laims? {_ID}(?:(?:,| and|, and| to) {_ID})*\b"),
     "notebook": re.compile(r"\b[Nn]otebooks? (\d\d|[aA]\d)\b|\[(\d\d|[aA]\d)\b"),
     "section": re.compile(r"\bSections? (\d+)\b"),
     "exercise": re.compile(r"\b[Ee]xercises? (\d+)\b"),
@@ -115,11 +117,12 @@ def numbers(text: str) -> list[Number]:
     readable = plain(text)
     readable = re.sub(r"\\(?!(?:[dt]?frac|cdot|times)(?![A-Za-z]))[A-Za-z]+", _blank, readable)
     found: list[Number] = []
+    has_unit = False
     for match in reversed(list(NUMBER.finditer(readable))):
         after = readable[match.end() :]
         between = after[: found[-1].start - match.end()] if found else ""
-        has_unit = bool(_UNIT.match(after)) or bool(found and found[-1].needed and _AND.fullmatch(between))
-        long = re.search(r"\d{3}|[.,eE]|\^", match[0].replace("{", "").replace("frac", "")) is not None
+        has_unit = bool(_UNIT.match(after)) or bool(has_unit and _AND.fullmatch(between))
+        long = re.search(r"\d{3}|\d[.,eE^]|\{,", match[0]) is not None
         size, unit = value(match)
         percent = bool(_PERCENT.match(after))
         found.append(Number(match.start(), match.end(), match[0], size, unit, percent, long or has_unit))
@@ -174,11 +177,12 @@ def references(text: str) -> list[tuple[str, str]]:
     text = _MARK.sub(_blank, text)
     for pattern in _LEFT_OUT[:2]:
         text = pattern.sub(_blank, text)
-    return [
-        (kind, next(filter(None, match.groups())))
-        for kind, pattern in _REFERENCES.items()
-        for match in pattern.finditer(text)
-    ]
+    found = []
+    for kind, pattern in _REFERENCES.items():
+        for match in pattern.finditer(text):
+            names = re.findall(_ID, match[0]) if kind == "equation" else filter(None, match.groups())
+            found += [(kind, name) for name in names]
+    return found
 
 
 def tags(text: str) -> list[str]:
