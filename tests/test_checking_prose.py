@@ -11,7 +11,10 @@ NOTEBOOKS = sorted(run.NOTEBOOKS.glob("*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 # Notebooks whose numbers are not marked yet, each with the reason; one that is marked must leave this list.
-PENDING = {path.stem: "to be marked: the checker came after the text" for path in NOTEBOOKS}
+DONE = ("04", "05", "07")
+PENDING = {
+    path.stem: "to be marked: the checker came after the text" for path in NOTEBOOKS if path.stem[:2] not in DONE
+}
 
 CODE = """\
 # 77.7 in a comment
@@ -137,8 +140,9 @@ def test_value_of_a_number(text, value):
         "250<!-- out: # images/s --> images/s",
         "a rate of 3.1<!-- out: warm-up z2: rate --> nats, and 1.1<!-- out: plain z2: rate --> without",
         "$625/20736$<!-- out: product -->, which is 0.030<!-- calc: 625 / 20736 -->",
+        "from 99.0<!-- out: test NLL -->-500<!-- code: samples, batch = 500 --> on",
         "$K = 500$<!-- code: samples, batch = 500 --> draws",
-        "0.5 %<!-- code: rate = 5e-3 --> and 66.6<!-- code: twin = r\"\\frac{1}{66.6 -->",
+        '0.5 %<!-- code: rate = 5e-3 --> and 66.6<!-- code: twin = r"\\frac{1}{66.6 -->',
         "$784 \\log 2 = 543$<!-- calc: 28 * 28; calc: 784 * log(2) --> nats",
         "86.76<!-- cite: burda2016 VAE --> after 3,280<!-- cite: burda2016 epochs --> epochs",
         "about five<!-- a remark --> of them",
@@ -184,7 +188,7 @@ WRONG = {
     "an unknown figure": ("84.78<!-- cite: burda2016 training -->", "no figure of burda2016 has these words"),
     "a number that is set in the text": ("30 nats<!-- given -->", "only an exercise may set a number"),
     "a kind that does not exist": ("30 nats<!-- said: so -->", "the kinds of marks are"),
-    "a mark that shows": ("99.0<!-- out: test -> NLL -->", "is not hidden everywhere"),
+    "a mark that shows": ("99.0<!-- out: test -- NLL -->", "is not hidden everywhere"),
     "an equation that does not exist": ("by (1.7),", "there is no equation 1.7"),
     "a claim that does not exist": ("claim 1.7", "there is no equation 1.7"),
     "one of several that does not exist": ("claims 1.1 and 1.7", "there is no equation 1.7"),
@@ -244,15 +248,14 @@ def changed_digits(path: Path) -> tuple[list[str], int]:
     """Changes every digit of every marked number of a notebook, one at a time: what is unnoticed, and their number."""
     sources, unnoticed, count = prose.sources_of(path), [], 0
     for id, text, in_exercises in prose.texts(prose.read(path)):
-        for number, _, part in prose_text.marked(text)[0]:
+        for number, _, (kind, words) in prose_text.marked(text)[0]:
             for digit in re.finditer(r"\d", number.text):
                 other = str((int(digit[0]) + 1) % 10)
                 new = number.text[: digit.start()] + other + number.text[digit.end() :]
-                changed = text[: number.start] + new + text[number.end :]
                 count += 1
-                again = [n for n, _, p in prose_text.marked(changed)[0] if n.start == number.start]
-                if part[0] != "given" and all(not prose.complaint(n, *part, sources, in_exercises) for n in again):
-                    unnoticed.append(f"{path.name}, {id}: {number.text} to {new} in {part}")
+                changed = text[: number.start] + new + text[number.end :]
+                if kind != "given" and not prose.wrong(changed, sources, in_exercises):
+                    unnoticed.append(f"{path.name}, {id}: {number.text} to {new} in {kind}: {words}")
     return unnoticed, count
 
 

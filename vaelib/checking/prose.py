@@ -49,17 +49,22 @@ def problems(path: Path | str) -> list[str]:
     cells, sources = read(path), sources_of(path)
     found = []
     for id, text, in_exercises in texts(cells):
-        pairs, bare, stray = marked(text)
-        said = [(m.start, f"the mark {m.text!r} has fewer numbers before it than parts") for m in stray]
-        said += [(n.start, f"{_place(text, n)} has no mark") for n in bare]
-        for number, mark, (kind, words) in pairs:
-            reason = complaint(number, kind, words, sources, in_exercises)
-            if "<" in mark.text or ">" in mark.text or "--" in mark.text:
-                reason = "a mark with <, > or -- in it is not hidden everywhere"
-            if reason:
-                said.append((number.start, f"{_place(text, number)}, {kind}: {words}: {reason}"))
-        found += [f"{path.name}, cell {id}: {line}" for _, line in sorted(said)]
+        found += [f"{path.name}, cell {id}: {line}" for line in wrong(text, sources, in_exercises)]
     return found + [f"{path.name}, {line}" for line in _dangling(path, cells)]
+
+
+def wrong(text: str, sources: Sources, in_exercises: bool = False) -> list[str]:
+    """One line for each number of a Markdown text without a mark or with a wrong one, each mark without a number."""
+    pairs, bare, stray = marked(text)
+    said = [(m.start, f"the mark {m.text!r} has fewer numbers before it than parts") for m in stray]
+    said += [(n.start, f"{_place(text, n)} has no mark") for n in bare]
+    for number, mark, (kind, words) in pairs:
+        reason = complaint(number, kind, words, sources, in_exercises)
+        if re.search(r"--|[$`|]", mark.text):
+            reason = "a mark with --, $, | or ` in it is not hidden everywhere"
+        if reason:
+            said.append((number.start, f"{_place(text, number)}, {kind}: {words}: {reason}"))
+    return [line for _, line in sorted(said)]
 
 
 def propose(path: Path | str) -> Iterator[tuple[str, str, list[str]]]:
@@ -146,7 +151,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _only_code(source: str) -> str:
-    """A cell's code without comments, and without the digits in strings that are not raw: nothing computes with them."""
+    """A cell's code without comments, and without the digits in strings, unless raw: nothing computes with them."""
     lines = [re.sub(r"^\s*[%!].*", "", line) for line in source.splitlines(keepends=True)]
     for token in tokenize.generate_tokens(io.StringIO("".join(lines)).readline):
         raw = re.match(r"\w*[rR]", token.string)  # a formula
@@ -204,7 +209,7 @@ def _words_before(number: Number, line: str) -> Iterator[str]:
         before, skipped = line[: match.start()], 0
         while (last := list(NUMBER.finditer(before))) and not re.search(r"[^\W\d_]|\+-|[=:]", before[last[-1].end() :]):
             before, skipped = before[: last[-1].start()], skipped + 1
-        words = [word for word in before.split() if not set(word) & set("/;<>(") and "--" not in word]
+        words = [word for word in before.split() if not set(word) & set("/;($`|") and "--" not in word]
         end = " _" * skipped + (" #" if skipped else "")
         for size in range(2, 8):
             yield " ".join(words[-size:]) + end

@@ -124,6 +124,8 @@ def numbers(text: str) -> list[Number]:
         has_unit = bool(_UNIT.match(after)) or bool(has_unit and _AND.fullmatch(between))
         long = re.search(r"\d{3}|\d[.,eE^]|\{,", match[0]) is not None
         size, unit = value(match)
+        if match["sign"] and re.search(r"[\w)\]}]$", readable[: match.start()].rstrip(BLANK)):
+            size = abs(size)  # no sign: what joins the numbers of 784-200, with a mark between
         percent = bool(_PERCENT.match(after))
         found.append(Number(match.start(), match.end(), match[0], size, unit, percent, long or has_unit))
     return found[::-1]
