@@ -4,8 +4,8 @@
 
 It reads the *stored* outputs (nbval sees to it that they are what the code gives) and exits with status 1, naming each,
 where a numbered equation has no claim, a claim has no equation, fewer than two kinds of witnesses, no twin, or did not
-pass, where an id occurs twice, where two verdicts on one statement differ, or where a statement of the source (S1 to
-S20) or a known error (E1 to E25) is settled nowhere.
+pass, where an id occurs twice, where a verdict on a statement of the source is not the one of `statements.py`, or where
+a statement (S1 to S20) or a known error (E1 to E25) is settled nowhere.
 
 Conventions, all visible to the reader:
 - A displayed equation that is claimed carries the claim's id as its tag, `$$ ... \\tag{3.2} $$`, in the notebook of the
@@ -24,10 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from .reports import MIME, shortfalls
+from .statements import STATEMENTS, VERDICTS
 
-STATEMENTS = [f"S{n}" for n in range(1, 21)]
 ERRORS = [f"E{n}" for n in range(1, 26)]
-VERDICTS = ("true under a condition", "true", "hypothesis", "slip")
 
 # What no notebook settles yet, each with the reason; one that is settled must leave this list.
 PENDING: dict[str, str] = {}
@@ -85,19 +84,19 @@ def audit(found: dict[str, list[dict[str, Any]]], pending: dict[str, str]) -> li
         if not claim["passed"]:
             lines.append(f"{name} did not pass")
     settled = settlements(found)
-    known = set(STATEMENTS + ERRORS)
+    known = {*STATEMENTS, *ERRORS}
     lines += [f"{n} is covered by {', '.join(settled[n])} but is no known number" for n in sorted(set(settled) - known)]
     for verdict in found["verdicts"]:
         if not _WORDS.match(verdict["verdict"]):
             lines.append(f"verdict {verdict['id']} in {verdict['notebook']} starts with none of {', '.join(VERDICTS)}")
         if verdict["id"] not in STATEMENTS:
-            span = f"{STATEMENTS[0]} to {STATEMENTS[-1]}"
-            lines.append(f"verdict {verdict['id']} in {verdict['notebook']} is not about one of {span}")
-    words = defaultdict(set)
-    for verdict in found["verdicts"]:
-        words[verdict["id"]].update(_WORDS.findall(verdict["verdict"])[:1])
-    lines += [f"the verdicts on {n} differ: {', '.join(sorted(said))}" for n, said in words.items() if len(said) > 1]
-    lines += [f"{n} is settled nowhere" for n in STATEMENTS + ERRORS if n not in settled and n not in pending]
+            lines.append(f"verdict {verdict['id']} in {verdict['notebook']} is about no statement")
+            continue
+        ours = STATEMENTS[verdict["id"]].verdict
+        said = _WORDS.findall(verdict["verdict"])[:1] or [ours]
+        if said != [ours]:
+            lines.append(f"verdict {verdict['id']} in {verdict['notebook']} is {said[0]!r}; in statements.py {ours!r}")
+    lines += [f"{n} is settled nowhere" for n in [*STATEMENTS, *ERRORS] if n not in settled and n not in pending]
     lines += [f"{n} is settled by {', '.join(settled[n])}: take it off PENDING" for n in pending if n in settled]
     lines += [f"PENDING {n} is no known number" for n in pending if n not in known]
     lines += [f"PENDING {n} gives no reason" for n, reason in pending.items() if not reason.strip()]
@@ -127,7 +126,7 @@ def markdown(found: dict[str, list[dict[str, Any]]], pending: dict[str, str]) ->
         rows.append("| " + " | ".join([*(text.replace("|", "\\|") for text in texts), link]) + " |")
     settled = settlements(found)
     numbers = ["| number | settled by |", "|---|---|"]
-    for number in STATEMENTS + ERRORS:
+    for number in [*STATEMENTS, *ERRORS]:
         open_reason = f"pending: {pending[number]}" if number in pending else "nowhere"
         numbers.append(f"| {number} | {', '.join(settled.get(number, [])) or open_reason} |")
     twins = sum(twin["refuted"] for claim in found["claims"] for twin in claim["twins"])
