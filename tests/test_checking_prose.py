@@ -40,6 +40,7 @@ product 625/20736
 """
 BIBLIOGRAPHY = """\
 @inproceedings{burda2016,
+  author = {Burda, Yuri and Grosse, Roger},
   title = {Importance Weighted Autoencoders},
   year = {2016},
   figures = {84.78 test NLL, K = 50; 86.76 test NLL of the VAE; 3,280 epochs},
@@ -59,6 +60,8 @@ def problems_of(tmp_path):
         cells[0].id = "text"
         path = tmp_path / "01_small.ipynb"
         nbformat.write(v4.new_notebook(cells=cells), path)
+        output = v4.new_output("stream", name="stdout", text="bound of the chain -1.376 nats")
+        nbformat.write(v4.new_notebook(cells=[v4.new_code_cell("", outputs=[output])]), tmp_path / "09_chain.ipynb")
         (tmp_path / "references.bib").write_text(BIBLIOGRAPHY)
         return [line.removeprefix("01_small.ipynb, cell text: ") for line in prose.problems(path)]
 
@@ -99,7 +102,7 @@ def test_number_needs_a_mark(text, found):
     "text",
     [
         "seven of 23 and $K = 50$",
-        "$w^2 s^2$, $\\tfrac1{12}$, the powers 2, 4 and 6",
+        "$k + 1$ weights, $w^2 s^2$, $\\tfrac1{12}$, the powers 2, 4 and 6",
         "$$a = 0.25 \\tag{1.2}$$",
         "`lr=0.005`, and\n\n```\n0.25\n```",
         "[here](a_200.5.png)",
@@ -137,6 +140,7 @@ def test_value_of_a_number(text, value):
         "18.6 %<!-- out: grey pixels --> and 0.186<!-- out: share of grey pixels -->",
         "1.503<!-- out: T = 3 _ # --> and 1.647<!-- out: T = 3 -->",
         "an ELBO of −545<!-- out: ELBO of the start -->, a cost of 545<!-- calc: -[ELBO of the start] --> nats",
+        "about 190<!-- calc: round([exact grid], -1) -->, above 100<!-- calc: floor([exact grid], -2) -->",
         "250<!-- out: # images/s --> images/s",
         "a rate of 3.1<!-- out: warm-up z2: rate --> nats, and 1.1<!-- out: plain z2: rate --> without",
         "$625/20736$<!-- out: product -->, which is 0.030<!-- calc: 625 / 20736 -->",
@@ -145,6 +149,8 @@ def test_value_of_a_number(text, value):
         '0.5 %<!-- code: rate = 5e-3 --> and 66.6<!-- code: twin = r"\\frac{1}{66.6 -->',
         "$784 \\log 2 = 543$<!-- calc: 28 * 28; calc: 784 * log(2) --> nats",
         "86.76<!-- cite: burda2016 VAE --> after 3,280<!-- cite: burda2016 epochs --> epochs",
+        "−1.376<!-- out 09: bound of the chain --> or 1.38<!-- calc: -[09: bound of the chain] --> nats",
+        "noise scaled by 0.01<!-- cite: E11c noise -->",
         "about five<!-- a remark --> of them",
         "## Exercises\n\n1. Suppose 30 nats<!-- given -->.",
         "## References\n\n- pages 1771.5",
@@ -164,6 +170,8 @@ WRONG = {
     "another quantity's words": ("99.0<!-- out: exact grid --> nats", "leads to 186.74"),
     "words that lead nowhere": ("186.7<!-- out: grid exact -->", "no line of the outputs leads to a number this way"),
     "several numbers": ("12 nats<!-- out: unit -->", "leads to several numbers, also 13"),
+    "another notebook's number": ("1.376 nats<!-- out 09: bound of the chain -->", "leads to -1.376"),
+    "another notebook that does not exist": ("1.376 nats<!-- out 08: bound -->", "there is no notebook 08 beside"),
     "no word": ("12 nats<!-- out: _ _ # -->", "a mark has to name a word"),
     "one mark for two": ("99.0 and 0.8 nats<!-- out: test NLL +- -->", "99.0 in"),
     "two marks for one": ("It was 0.8<!-- out: test NLL; out: test NLL +- --> nats", "fewer numbers before it"),
@@ -177,6 +185,7 @@ WRONG = {
     "code that is rounded": ("0.01<!-- code: rate = 5e-3 -->", "leads to 0.005"),
     "a comment": ("77.7<!-- code: 77.7 in a comment -->", "no code cell has this text"),
     "a string": ('88.8<!-- code: print("cost 88.8 -->', "no code cell has this text"),
+    "a bound on the wrong side": ("more than 200<!-- calc: floor([exact grid], -2) --> nats", "leads to 100"),
     "a sum that is off": ("544<!-- calc: 784 * log(2) --> nats", "leads to 543.427"),
     "itself": ("543.0<!-- calc: 543 * 1 --> nats", "a number cannot vouch for itself"),
     "no operation": ("543<!-- calc: pi --> nats", "a calculation has an operation in it"),

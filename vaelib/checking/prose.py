@@ -8,11 +8,14 @@ after it, a comment that the reader does not see and that says *what* the number
 
     186.7<!-- out: exact grid --> nats      in each stored output line with these words, the number that comes next
     0.8<!-- out: test NLL +- -->            ... after other words; `out: T = 3 _ #`: skip one number, take the next;
-                                            `out: # images/s`: the number that comes before these words
+                                            `out: # images/s`: the number that comes before these words;
+                                            `out 09: line 44`: in the outputs of notebook 09 beside this one
     $K = 500$<!-- code: samples=500 -->     this text is in a code cell, and its last number is 500
-    543<!-- calc: 784 * log(2) --> nats     a calculation; `[words]` in it is the number that `out: words` finds
+    543<!-- calc: 784 * log(2) --> nats     a calculation; `[words]` in it is the number that `out: words` finds:
+                                            `round([exact grid], -1)` for "about 190", `floor(..., -2)` for "above 100"
     84.78<!-- cite: burda2016 test NLL -->  in references.bib beside the notebook this entry has a field of figures,
-                                            {84.78 test NLL; 2,000 hidden}, where these words stand with the number
+                                            {84.78 test NLL; 2,000 hidden}, where these words stand with the number;
+                                            `cite: E11c` is one of the known mistakes (`vaelib.checking.mistakes`)
     30<!-- given -->                        an exercise sets it (only below a heading `Exercises`)
 
     2.1 and 3.4 nats<!-- out: VAE; MHVAE -->   one mark for several numbers of a phrase, in their order
@@ -28,15 +31,14 @@ import re
 import sys
 import tokenize
 from collections.abc import Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from . import bibliography
+from .mistakes import MISTAKES
 from .prose_marks import Found, Sources, complaint, fits, no_underscores
 from .prose_text import NUMBER, Number, marked, references, tags, value
-
-_ENTRY = re.compile(r"^@\w+\{([^,\s]+),(.*?)^\}", re.MULTILINE | re.DOTALL)
-_FIGURES = re.compile(r"^\s*figures\s*=\s*[{\"](.*?)[}\"],?\s*$", re.MULTILINE | re.DOTALL)
 
 
 def problems(path: Path | str) -> list[str]:
@@ -101,6 +103,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def read(path: Path) -> list[Any]:
     """The cells of a notebook."""
+    return _cells(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=100)
+def _cells(path: Path, _written: int) -> list[Any]:
     import nbformat
 
     return nbformat.read(path, as_version=4).cells
@@ -121,14 +128,24 @@ def texts(cells: list[Any]) -> Iterator[tuple[str, str, bool]]:
 
 
 def sources_of(path: Path) -> Sources:
-    """A notebook's outputs, its code, and the figures of the bibliography beside it."""
-    cells = [cell for cell in read(path) if cell.cell_type == "code"]
-    lines = [line for cell in cells for output in cell.outputs for line in _lines(_text_of(output))]
-    bibliography = path.with_name("references.bib")
-    entries = _ENTRY.findall(bibliography.read_text(encoding="utf-8")) if bibliography.exists() else []
-    listed = {key: match[1] for key, fields in entries if (match := _FIGURES.search(fields))}
-    figures = {key: tuple(" ".join(item.split()) for item in text.split(";")) for key, text in listed.items()}
-    return Sources(tuple(dict.fromkeys(lines)), "\n".join(_only_code(cell.source) for cell in cells), figures)
+    """Outputs of a notebook and of those beside it, its code, figures of the bibliography and of known mistakes."""
+    file = path.with_name("references.bib")
+    entries = bibliography.read(file.read_text(encoding="utf-8")) if file.exists() else {}
+    figures = {key: tuple(" ".join(item) for item in e.figures.items()) for key, e in entries.items() if e.figures}
+    figures |= {number: (m.name, m.where, m.legitimate, *m.seen) for number, m in MISTAKES.items()}
+    outputs = {name: _outputs(cells) for name, cells in _beside(path).items()}
+    code = "\n".join(_only_code(cell.source) for cell in read(path) if cell.cell_type == "code")
+    return Sources(_outputs(read(path)), code, figures, outputs)
+
+
+def _beside(path: Path) -> dict[str, list[Any]]:
+    """The cells of the notebooks of a folder, by the beginnings of their names: 04, a1."""
+    return {other.stem.partition("_")[0].lower(): read(other) for other in sorted(path.parent.glob("*.ipynb"))}
+
+
+def _outputs(cells: list[Any]) -> tuple[str, ...]:
+    lines = [line for cell in cells for output in cell.get("outputs", []) for line in _lines(_text_of(output))]
+    return tuple(dict.fromkeys(lines))
 
 
 def _text_of(output: Any) -> str:
@@ -166,7 +183,7 @@ def _only_code(source: str) -> str:
 
 def _dangling(path: Path, cells: list[Any]) -> Iterator[str]:
     """References of the text to what does not exist."""
-    others = {other.stem.partition("_")[0].lower(): read(other) for other in sorted(path.parent.glob("*.ipynb"))}
+    others = _beside(path)
     exists = {
         "equation": {tag for other in others.values() for _, text, _ in texts(other) for tag in tags(text)},
         "notebook": set(others),

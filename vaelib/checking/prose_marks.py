@@ -9,6 +9,14 @@ from typing import Any, NamedTuple
 from .prose_text import NUMBER, Number, value
 
 _FUNCTIONS = {name: getattr(math, name) for name in ("sqrt", "log", "log2", "log10", "exp", "tanh", "erf", "lgamma")}
+_FUNCTIONS |= {
+    "abs": abs,
+    "min": min,
+    "max": max,
+    "round": round,
+    "floor": lambda x, digits: math.floor(x * 10**digits) / 10**digits,
+    "ceil": lambda x, digits: math.ceil(x * 10**digits) / 10**digits,
+}
 _NAMES = {"pi": math.pi, "e": math.e}
 
 
@@ -27,6 +35,7 @@ class Sources(NamedTuple):
     lines: tuple[str, ...]
     code: str
     figures: dict[str, tuple[str, ...]]
+    others: dict[str, tuple[str, ...]]
 
 
 def complaint(number: Number, kind: str, words: str, sources: Sources, in_exercises: bool) -> str:
@@ -34,8 +43,8 @@ def complaint(number: Number, kind: str, words: str, sources: Sources, in_exerci
     if kind == "given":
         return "" if in_exercises else "only an exercise may set a number"
     try:
-        if kind == "out":
-            candidates = _in_lines(words, sources.lines)
+        if kind.partition(" ")[0] == "out":
+            candidates = _in_lines(words, _lines_of(kind.partition(" ")[2], sources))
         elif kind == "code":
             candidates = _in_code(words, sources.code)
         elif kind == "calc":
@@ -67,8 +76,14 @@ def fits(number: Number, found: Found, kind: str = "out") -> bool:
     return off <= number.unit / 2 and (kind == "calc" or last <= number.unit)
 
 
+def _lines_of(other: str, sources: Sources) -> tuple[str, ...]:
+    if other and other not in sources.others:
+        raise ValueError(f"there is no notebook {other} beside this one")
+    return sources.others[other] if other else sources.lines
+
+
 def _in_lines(words: str, lines: tuple[str, ...]) -> list[Found]:
-    if not re.search(r"[^\W\d_]", words):
+    if not re.search(r"[^\W_]", words):
         raise ValueError("a mark has to name a word")
     found = [hit for line in lines if (hit := _in_line(words, line))]
     if not found:
@@ -111,7 +126,10 @@ def _calculated(words: str, number: Number, sources: Sources) -> Found:
     """The value of an arithmetic expression; a number in brackets is looked up in the outputs."""
 
     def look_up(match: re.Match[str]) -> str:
-        values = {found.value for found in _in_lines(match[1], sources.lines)}
+        other, colon, rest = match[1].partition(": ")
+        elsewhere = colon and other in sources.others
+        lines = sources.others[other] if elsewhere else sources.lines
+        values = {found.value for found in _in_lines(rest if elsewhere else match[1], lines)}
         if len(values) > 1:
             raise ValueError(f"[{match[1]}] leads to several numbers: {sorted(float(v) for v in values)}")
         return f"({float(values.pop())!r})"

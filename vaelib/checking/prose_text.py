@@ -122,6 +122,7 @@ def numbers(text: str) -> list[Number]:
         after = readable[match.end() :]
         between = after[: found[-1].start - match.end()] if found else ""
         has_unit = bool(_UNIT.match(after)) or bool(has_unit and _AND.fullmatch(between))
+        has_unit &= not re.search(r"[A-Za-z}] ?[-+] ?$", readable[: match.start()])  # k + 1 weights
         long = re.search(r"\d{3}|\d[.,eE^]|\{,", match[0]) is not None
         size, unit = value(match)
         if match["sign"] and re.search(r"[\w)\]}]$", readable[: match.start()].rstrip(BLANK)):
@@ -138,12 +139,12 @@ def marks(text: str) -> list[Mark]:
     found = []
     for match in _MARK.finditer(text):
         words = " ".join(match[1].split())
-        if not re.match(r"\w+\s*:|given", words):
+        if not re.match(r"\w+(?: \w\w)?\s*:|given", words):
             continue
         parts, kind = [], ""
         for part in words.split(";"):
             head, colon, rest = part.partition(":")
-            if colon and head.strip() in KINDS:
+            if colon and re.fullmatch(rf"(?:{'|'.join(KINDS)})|out \w\w", head.strip()):
                 kind, part = head.strip(), rest
             parts.append((kind or head.strip(), part.strip()))
         found.append(Mark(match.start(), words, tuple(parts)))
