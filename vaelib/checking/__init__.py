@@ -1,6 +1,7 @@
 """Checking: claims, witnesses that share no code, wrong twins that they reject, and the ledger of all claims."""
 
 from .arithmetics import Outcomes, normal_mean
+from .chains import Joint
 from .claims import Claim
 from .noise import OverNoise
 from .reports import MIME, Report
@@ -9,6 +10,7 @@ from .witnesses import ball_normal_mean, cases, loguniform, normal, simplex, uni
 __all__ = [
     "MIME",
     "Claim",
+    "Joint",
     "Outcomes",
     "OverNoise",
     "Report",

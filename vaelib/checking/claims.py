@@ -57,7 +57,8 @@ class Claim:
             twin's rejection.
         relation: the formula "==", "<=" or ">=" the truth that the witnesses compute, where the page does not say.
         define: what the equation's names mean, see `equations.meanings`; the variables of the cases need no mention.
-        uses: the numbers of displayed definitions that it uses, "D2.2".
+        uses: the numbers of displayed definitions that it uses, "D2.2", and definitions in LaTeX that the page leaves
+            to the reader, "p(x) = \\mathcal N(0, V)".
         truth: the side, from 0, that the witnesses' truths are the value of; the last that is no number unless given.
         scope: for what it was checked, where that is less than the words say: "two levels, Gaussian".
     """
@@ -84,10 +85,12 @@ class Claim:
             raise ValueError(f"covers={covers!r}: expected several numbers, such as ({covers!r},)")
         self.id, self.statement, self.source = id, statement, source
         self.covers, self.truth, self.scope = tuple(covers), truth, scope
-        self.used = {number: on_page(number) for number in uses}
+        uses = list(uses)
+        self.said = [text for text in uses if "=" in text]
+        self.used = {number: on_page(number) for number in uses if number not in self.said}
         self.equation: Equation | None = None
         if formula is None:
-            self.equation = Equation(on_page(id), define or {}, self.used.values())
+            self.equation = Equation(on_page(id), define or {}, [*self.used.values(), *self.said])
             self.formulas = self.sides(self.equation)
         else:
             self.formulas = [(formula, relation)]
@@ -344,18 +347,15 @@ class Claim:
         """Whether the witnesses would object if the page said this, or if what it uses said that."""
         assert self.equation is not None
         try:
-            changed = Equation(text, self.equation.define, {**self.used, **(used or {})}.values())
+            changed = Equation(text, self.equation.define, [*(self.used | dict(used or {})).values(), *self.said])
             formulas = self.sides(changed)
         except (ValueError, LookupError):
             return True
         if len(formulas) != len(self.formulas):
             return True
-        kept = self.formulas
-        before = self.equation
-        if (changed.definitions, changed.conditions) == (
-            before.definitions,
-            before.conditions,
-        ):  # a side that is as it was needs no second look
+        kept, before = self.formulas, self.equation
+        alike = (changed.definitions, changed.conditions) == (before.definitions, before.conditions)
+        if alike:  # a side that is as it was needs no second look
             same = [changed.groups(k, True) == before.groups(k, True) for k in range(changed.sides)]
             pairs = zip(formulas, kept, same, strict=True)
             formulas = [new for new, old, alike in pairs if not (alike and new[1] == old[1])]

@@ -1,7 +1,7 @@
 r"""Equations of the page as formulas: found by their number, read, and evaluated in any arithmetic.
 
     statements = latex.read(on_page("2.7"))
-    Values(numpy_namespace(), {"m1": 0.0, "s1": 1.0, "m2": 1.0, "s2": 2.0}).of(statements[0].sides[1])
+    Chains(numpy_namespace(), {"m1": 0.0, "s1": 1.0, "m2": 1.0, "s2": 2.0}).of(statements[0].sides[1])
 
 A name means what it is said to be. In `names`, "m1" is the number, vector or matrix that \(m_1\) stands for. With
 brackets in the key it is something that takes arguments: "g(t)" a function of t; "q(z)" or "p(x|z)" a function, or an
@@ -9,21 +9,20 @@ array with one axis for each of its arguments that an index runs over, or a dist
 argument. A whole term of the page can be a key as well, written without spaces, spacing and brackets' sizes.
 """
 
-import copy
 import functools
 import inspect
 import json
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .arithmetics import Unsaid
+from .chains import Chains
+from .definitions import Defined, defined, family, inverted, stated
 from .latex import heads, read
-from .laws import Values
 from .names import arguments_of, written
 from .tokens import KNOWN, Node, Statement, Unreadable
 
@@ -82,10 +81,10 @@ class Equation:
     def __init__(self, text: str, define: Mapping[str, Any], uses: Iterable[str] = ()):
         self.text, self.define, self.uses = text, define, tuple(uses)
         self.functions = {key.partition("(")[0] for key in define if "(" in key}
-        self.definitions: list[tuple[str, Statement, list[Statement]]] = []  # a key, what it is, where that holds
+        self.definitions: list[tuple[Statement, list[Statement]]] = []  # what is said, and where it holds
+        self.functions |= {head for source in self.uses for head in heads(source)}
         for source in self.uses:
-            known = self.functions | heads(source)
-            statements, conditions = self.sorted(read(source, known))
+            statements, conditions = self.sorted(read(source, self.functions))
             for statement in statements:
                 self.learn(statement, conditions)
             idle = [c for c in conditions if not _mentioned([c]) & _mentioned(statements)]
@@ -94,7 +93,7 @@ class Equation:
         claimed = []
         self.functions |= heads(text) - KNOWN
         statements, self.conditions = self.sorted(read(text, self.functions))
-        for statement in statements:
+        for statement in map(inverted, statements):
             others = [node for s in statements if s is not statement for side in s.sides for node in side.walk()]
             left = statement.sides[0]
             known = written(left) in define or not statement.relations
@@ -122,18 +121,15 @@ class Equation:
 
     def learn(self, statement: Statement, conditions: list[Statement]) -> None:
         """Keeps what a statement defines, under those of the conditions that concern it."""
+        statement = stated(statement)
         conditions = [c for c in conditions if _mentioned([c]) & _mentioned([statement])]
         left = statement.sides[0]
-        if left.kind == "call" and left.parts[0] == "log" and left.parts[1].kind == "apply":  # \log p(x) = ...
-            sides = (left.parts[1], *(Node("call", ("exp", side)) for side in statement.sides[1:]))
-            statement, left = Statement(sides, statement.relations, statement.when), left.parts[1]
         if len(statement.sides) > 1 and left.kind in ("name", "apply", "power"):
-            key = written(left)
-            if left.kind == "apply" and len(formal := arguments_of(key)) > len(set(formal)):
-                raise Unreadable(f"{key} has one name for two arguments")
-            self.definitions.append((key, statement, conditions))
+            if left.kind == "apply" and len(formal := arguments_of(written(left))) > len(set(formal)):
+                raise Unreadable(f"{written(left)} has one name for two arguments")
+            self.definitions.append((statement, conditions))
             if left.kind == "apply":  # f_k(x) says that f_{k+1} is a function as well
-                self.functions |= {key.partition("(")[0], left.parts[0].parts[0]}
+                self.functions |= {written(left).partition("(")[0], left.parts[0].parts[0]}
 
     def relation(self, k: int, truth: int | None) -> str:
         """What side k should be to the side that a witness knows, which is the last that is no number, by the print."""
@@ -163,7 +159,7 @@ class Equation:
     def side(self, k: int, together: bool) -> Callable[..., Any]:
         """Side k as a function of a namespace and a case; a mere name for the value says nothing, and has it."""
 
-        def value(values: "Values", nodes: list[Node], last: Node) -> Any:
+        def value(values: "Chains", nodes: list[Node], last: Node) -> Any:
             try:
                 return values.agreeing(nodes)
             except Unsaid:
@@ -180,7 +176,7 @@ class Equation:
     def expression(self, text: str) -> Callable[..., Any]:
         """Another formula in the same names, such as a wrong twin: one side, or as many as there are statements."""
         nodes = [statement.sides[-1] for statement in read(text, self.functions)]
-        return self.formula([functools.partial(Values.of, node=node) for node in nodes])
+        return self.formula([functools.partial(Chains.of, node=node) for node in nodes])
 
     def twin(self, change: str | Mapping[str, str]) -> Callable[..., Any]:
         """Another formula, or this one with some of its text replaced: of each statement the last side that differs.
@@ -200,21 +196,23 @@ class Equation:
         for ours, theirs in zip(self.claimed, twin.claimed, strict=True):
             changed = [new for old, new in zip(ours.sides, theirs.sides, strict=True) if old != new]
             nodes.append((changed or theirs.sides)[-1])
-        return twin.formula([functools.partial(Values.of, node=node) for node in nodes])
+        return twin.formula([functools.partial(Chains.of, node=node) for node in nodes])
 
-    def values(self, f: Any, case: Mapping[str, Any]) -> Values:
+    def values(self, f: Any, case: Mapping[str, Any]) -> Chains:
         """What the names mean in a case: as they are said to, and as the page defines them."""
-        values = Values(f, meanings(self.define, f, case))
+        values = Chains(f, meanings(self.define, f, case))
         values.anew = lambda **changed: self.values(f, {**case, **changed})
-        for key, statement, conditions in self.definitions:
+        for statement, conditions in self.definitions:
+            left = values.listed(statement.sides[0])
+            key = values.written(left) if left.kind == "apply" else family(statement) or written(left)
             known = values.names.get(key)
             if known is None:
-                values.names[key] = defined(values, statement, conditions)
+                values.names[key] = defined(values, left, statement, conditions)
             elif isinstance(known, Defined):  # sum_z p(x, z) or, where z is continuous, an integral
-                known.otherwise = known.otherwise or Defined(values, statement, conditions)
+                known.otherwise = known.otherwise or Defined(values, left, statement, conditions)
         return values
 
-    def formula(self, parts: list[Callable[["Values"], Any]]) -> Callable[..., Any]:
+    def formula(self, parts: list[Callable[["Chains"], Any]]) -> Callable[..., Any]:
         """A function of a namespace and a case: the value of each part, stacked if there are several."""
 
         def evaluate(f: Any, **case: Any) -> Any:
@@ -237,82 +235,6 @@ def _mentioned(statements: Iterable[Statement]) -> set[str]:
 def mere(node: Node) -> bool:
     """Whether it only names the value: R, f(x), theta^2."""
     return node.kind in ("name", "apply") or (node.kind in ("power", "index") and mere(node.parts[0]))
-
-
-def defined(values: Values, statement: Statement, conditions: list[Statement]) -> Any:
-    """The value that a statement gives its left side, or the function that it defines, where its conditions hold."""
-    left, *right = statement.sides
-    if left.kind == "apply":
-        return Defined(values, statement, conditions)
-    values.require(conditions)
-    return values.agreeing(right, strict=True)
-
-
-class Defined:
-    """A function that the page defines."""
-
-    def __init__(self, values: Values, statement: Statement, conditions: list[Statement]):
-        left, *self.right = statement.sides
-        self.values, self.conditions = values, conditions
-        self.formal = [written(argument) for group in left.parts[1] for argument in group]
-        base, script = left.parts[0].parts
-        one = script and len(script) == 1 and script[0].kind == "name"
-        self.indexed = (base, written(script[0]) if one else "", len(self.formal))
-        self.head = {written(n) for n in left.walk() if n.kind == "name"}  # names in it, such as an index
-        self.free = len(left.parts[1][0])  # so many arguments are variables, the others are given
-        self.at: dict[str, Any] = {}  # its index
-        self.otherwise: Defined | None = None  # what the page says of the same name after that
-
-    def where(self, at: dict[str, Any]) -> "Defined":
-        """The function with this index."""
-        other = copy.copy(self)
-        other.at = at
-        return other
-
-    @contextmanager
-    def given(self, arguments: tuple[Any, ...]) -> Generator[None]:
-        """In this block the last formal arguments have these values.
-
-        From outside come those of the head's other names and of the case's variables, with respect to which the value
-        may be differentiated, and none else: an index of the sum in which the function stands means nothing here.
-        """
-        formal = self.formal[len(self.formal) - len(arguments) :]
-        values = {name: value for name, value in zip(formal, arguments, strict=True) if value is not None}
-        known = {*self.head, *self.values.names}
-        outside = {name: value for name, value in self.values.bound.items() if name in known}
-        with self.values.within({**outside, **values, **self.at}):
-            self.values.require(self.conditions)
-            yield
-
-    def __call__(self, *arguments: Any) -> Any:
-        with self.given(arguments):
-            try:
-                return self.values.agreeing(self.right, strict=True)
-            except Unsaid:
-                if self.otherwise is None:
-                    raise
-        return self.otherwise(*arguments)
-
-    def log(self, *arguments: Any) -> Any:
-        """The logarithm of its value, which may be too small for a float itself."""
-        if len(self.right) > 1 or self.otherwise:
-            return self.values.f.log(self(*arguments))
-        with self.given(arguments):
-            return self.values._log(self.right[0])
-
-    def law(self, *given: Any) -> Any:
-        """With its variable left free and the others given: a table of probabilities, or a normal distribution."""
-        right = self.right[-1]
-        if right.kind == "large" and (factor := right.parts[2]).kind == "normal" and len(factor.parts[0]) == 2:
-            entry = Node("name", (self.formal[0], (right.parts[1][0][0],)))  # z_j of z, with j the product's index
-            if written(factor.parts[0][0][0]) != written(entry):
-                raise ValueError(f"{written(factor)} is not of {written(entry)}")
-        with self.given(given):
-            if right.kind == "large" or (
-                right.kind == "normal" and [written(a) for a in right.parts[0][0]] == self.formal[: self.free]
-            ):
-                return self.values._law(right)
-            return self.values.table(self.formal[: self.free], right)
 
 
 def meanings(define: Mapping[str, Any], f: Any, case: Mapping[str, Any]) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class Values(Arithmetic):
                     for a in arguments
                     for t in (
                         [written(a)]
-                        if not (a.kind == "name" and a.parts[1]) or written(a) in self.bound
+                        if not (a.kind == "name" and a.parts[1]) or written(a) in (name, *self.bound)
                         else map(written, a.parts[1])
                     )
                 ]
@@ -110,8 +110,9 @@ class Values(Arithmetic):
         return None
 
     def _quietly(self, node: Node) -> Any:
+        """Its place or value, or nothing where it has none."""
         try:
-            return self.of(node)
+            return self._place(node) or self.of(node)
         except Unsaid:
             return None
 

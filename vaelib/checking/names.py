@@ -58,6 +58,11 @@ def _nodes(parts: tuple[Any, ...]) -> Iterator[Node]:
             yield from _nodes(part)
 
 
+def label(value: Any) -> str:
+    """An index as it is printed: 2, also where arithmetic made it 2.0."""
+    return str(int(value)) if float(value).is_integer() else str(value)
+
+
 def arguments_of(key: str) -> list[str]:
     """x and z of "p(x|z)"."""
     inside = key.partition("(")[2][:-1]

@@ -13,7 +13,7 @@ RELATIONS |= {
     "\\in": "in",
     "\\propto": "~",
 }  # read, and compared with nothing
-SEPARATORS = (",", ".", ";", "\\quad", "\\qquad", "\\Longrightarrow")
+SEPARATORS = (",", ".", ";", "\\quad", "\\qquad", "\\Longrightarrow", "\\begin{gathered}", "\\end{gathered}", "\\\\")
 FUNCTIONS = {"log": "log", "ln": "log", "exp": "exp", "tanh": "tanh", "sin": "sin", "cos": "cos", "erf": "erf"}
 FUNCTIONS |= {"sigmoid": "sigmoid", "det": "det", "tr": "tr", "diag": "diag", "logsumexp": "logsumexp"}
 ALWAYS_APPLIED = {"Gamma": "gamma", "psi": "digamma", "B": "beta", "varphi": "phi"}  # if they are not names

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .arithmetics import Unsaid
-from .names import Each, Place, written
+from .names import Each, Place, label, written
 from .tokens import Node, Statement, identifier, plain
 
 
@@ -66,8 +66,8 @@ class Arithmetic:
             return self._entry(self.names[base], script)
         if script:  # z_t with t = 1 is z1
             try:
-                whole = base + "".join(str(self.of(part)) for part in script)
-            except (Unsaid, TypeError):
+                whole = base + "".join(label(self.of(part)) for part in script)
+            except (Unsaid, TypeError, ValueError):
                 whole = None
             if whole in self.bound or whole in self.names:
                 return self.bound.get(whole, self.names.get(whole))
@@ -80,7 +80,7 @@ class Arithmetic:
         where = tuple(self._position(part) for part in script or ())
         if not hasattr(array, "shape"):
             raise Unsaid("an index, but no array")
-        return _picked(array, where)
+        return picked(array, where)
 
     def _position(self, node: Node) -> Any:
         place = self._place(node)
@@ -116,7 +116,7 @@ class Arithmetic:
             try:
                 values.append(self._place(argument) or self.of(argument))
             except Unsaid:
-                if written(argument) != formal:
+                if formal not in (written(argument), self.written(argument)):
                     raise
                 values.append(None)
         return values
@@ -136,7 +136,7 @@ class Arithmetic:
             return table
         if np.ndim(table) != len(where) and not law:
             raise Unsaid(f"{formal} has {np.ndim(table)} axes and {len(where)} indices")
-        return _picked(table, tuple(where))
+        return picked(table, tuple(where))
 
     def _place(self, node: Node) -> Place | None:
         """Where an index stands, if that is what the node is."""
@@ -163,13 +163,18 @@ class Arithmetic:
         given = [[self.written(argument) for argument in group] for group in groups]
         text = [[written(argument).replace("'", "") for argument in group] for group in groups]
         for head in (written(name), self.written(name)):  # f' is itself, if it is named
+            found: list[tuple[Any, str]] = []
             for other, value in self.names.items():
                 start, _, rest = other.partition("(")
                 formal = [group.split(",") for group in rest[:-1].split("|")]
                 alike = start == head and rest and list(map(len, formal)) == list(map(len, given))
                 first = int(hasattr(value, "logpdf"))  # a law's own variable may have any name
                 if alike and (formal[first:] in (given[first:], text[first:]) or (callable(value) and not first)):
-                    return value, other
+                    if formal[0] in (given[0], text[0]):
+                        return value, other
+                    found.append((value, other))
+            if found:
+                return found[0]
         laws = self.names.get(name.parts[0])
         if name.parts[1] and isinstance(laws, np.ndarray) and laws.dtype == object:  # q_i(z_i), a law for each i
             return self._entry(laws, name.parts[1]), key
@@ -188,17 +193,15 @@ class Arithmetic:
             head = self.written(node.parts[0])
             return head + "(" + "|".join(",".join(map(self.written, g)) for g in node.parts[1]) + ")"
         if node.kind == "name" and node.parts[1] and text not in self.bound:
-            indices = (
-                [
-                    self.bound[k].value if isinstance(self.bound.get(k := written(p)), Place) else None
-                    for p in node.parts[1]
-                ]
-                if plain(node)
-                else [self.of(p) for p in node.parts[1]]
-            )
+            indices = [self._index(p) for p in node.parts[1]] if plain(node) else [self.of(p) for p in node.parts[1]]
             if all(index is not None for index in indices):
-                text = node.parts[0] + "".join(map(str, indices))
+                text = node.parts[0] + "".join(map(label, indices))
         return text.replace("'", "") if node.kind == "name" and text not in self.names else text
+
+    def _index(self, node: Node) -> int | None:
+        """The value of an index, where it has one."""
+        place = self.bound.get(written(node))
+        return place.value if isinstance(place, Place) else None
 
     # --- Arithmetic ---------------------------------------------------------------------------------------------------
 
@@ -270,6 +273,8 @@ class Arithmetic:
             return self._log_beta(*map(self.of, inner.parts[1:]))
         if inner.kind == "call" and inner.parts[0] == "det":
             return self.f.logdet(self.of(inner.parts[1]))
+        if inner.kind == "call" and inner.parts[0] == "exp":
+            return self.of(inner.parts[1])
         if inner.kind == "factorial":
             return self.f.lgamma(self.of(inner.parts[0]) + 1)
         if inner.kind == "ratio" and any(self._huge(part) for part in inner.parts):
@@ -373,7 +378,8 @@ class Arithmetic:
         return table[:, 0] if table.shape[1] == 1 else table  # a column is a vector
 
 
-def _picked(array: Any, where: tuple[Any, ...]) -> Any:
+def picked(array: Any, where: tuple[Any, ...]) -> Any:
+    """The entry there, or the entries where an index stands for many."""
     try:
         found = array[where]
     except IndexError as error:
