@@ -56,7 +56,7 @@ def defined(values: Chains, left: Node, statement: Statement, conditions: list[S
     if not family(statement):
         values.require(conditions)
         try:
-            return values.agreeing(statement.sides[1:], strict=True)
+            return values.agreeing(list(statement.sides[1:]), strict=True)
         except Unsaid:
             pass
     return Hanging(values, left, statement, conditions)
@@ -66,7 +66,7 @@ class Defined:
     """A function that the page defines."""
 
     def __init__(self, values: Chains, left: Node, statement: Statement, conditions: list[Statement]):
-        self.right = statement.sides[1:]
+        self.right = list(statement.sides[1:])
         self.values, self.conditions = values, conditions
         self.formal = [values.written(argument) for group in left.parts[1] for argument in group]
         base, script = left.parts[0].parts
