@@ -195,7 +195,7 @@ class HVAE(Hierarchy):
     Raises:
         ValueError: Where there is no level, a module returns anything but what is said above, or sizes do not meet.
     Source: Sønderby et al. 2016 (arXiv 1602.02282), section 2.2, with the dependence on all levels above
-        of Luo 2022 (arXiv 2208.11970), section 2.2.
+        of Luo 2022 (arXiv 2208.11970), where hierarchical VAEs are introduced.
     """
 
     def __init__(self, encoder: nn.Module, decoders: Sequence[nn.Module], prior: nn.Module):
