@@ -14,8 +14,8 @@ after it, a comment that the reader does not see and that says *what* the number
     543<!-- calc: 784 * log(2) --> nats     a calculation; `[words]` in it is the number that `out: words` finds:
                                             `round([exact grid], -1)` for "about 190", `floor(..., -2)` for "above 100"
     84.78<!-- cite: burda2016 test NLL -->  in references.bib beside the notebook this entry has a field of figures,
-                                            {84.78 test NLL; 2,000 hidden}, where these words stand with the number;
-                                            `cite: E11c` is one of the known mistakes (`vaelib.checking.mistakes`)
+                                            {84.78 test NLL; 2,000 hidden}, where these words follow the number;
+                                            `cite: E11c noise #`: one of `vaelib.checking.mistakes`, # as above
     30<!-- given -->                        an exercise sets it (only below a heading `Exercises`)
 
     2.1 and 3.4 nats<!-- out: VAE; MHVAE -->   one mark for several numbers of a phrase, in their order
@@ -77,7 +77,8 @@ def propose(path: Path | str) -> Iterator[tuple[str, str, list[str]]]:
         for number in marked(text)[1]:
             offers = [[f"out: {words}" for words in _words_before(number, line)] for line in sources.lines]
             offers += [[f"code: {words}" for words in texts] for texts in _code_around(number, sources.code)]
-            offers += [[f"cite: {key} {item}"] for key, items in sources.figures.items() for item in items]
+            figures = [(key, item) for key, items in sources.figures.items() for item in items]
+            offers += [[f"cite: {key} {item.partition(' ')[2]}"] for key, item in figures]
             shortest = (next(filter(partial(_holds, number, sources), some), None) for some in offers)
             yield id, _place(text, number), list(dict.fromkeys(filter(None, shortest)))
 
@@ -168,17 +169,25 @@ def _lines(text: str) -> list[str]:
 
 
 def _only_code(source: str) -> str:
-    """A cell's code without comments, and without the digits in strings, unless raw: nothing computes with them."""
-    lines = [re.sub(r"^\s*[%!].*", "", line) for line in source.splitlines(keepends=True)]
-    for token in tokenize.generate_tokens(io.StringIO("".join(lines)).readline):
-        raw = re.match(r"\w*[rR]", token.string)  # a formula
-        if token.type == tokenize.COMMENT or (token.type == tokenize.STRING and not raw):
-            (first, start), (last, end) = token.start, token.end
-            for row in range(first - 1, last):
-                low, high = (start if row == first - 1 else 0), (end if row == last - 1 else len(lines[row]))
-                hidden = re.sub(r"[^\n]" if token.type == tokenize.COMMENT else r"\d", " ", lines[row][low:high])
-                lines[row] = lines[row][:low] + hidden + lines[row][high:]
-    return no_underscores("".join(lines))
+    """A cell's code without comments, and without the digits in strings, except where they are computed with.
+
+    Those are raw strings, which hold formulas, and the braces of f-strings.
+    """
+    code = re.sub(r"^\s*[%!].*", "", source, flags=re.MULTILINE)
+    starts = [0, *(match.end() for match in re.finditer("\n", code))]
+    for token in tokenize.generate_tokens(io.StringIO(code).readline):
+        if token.type == tokenize.COMMENT:
+            hidden = " " * len(token.string)
+        elif token.type == getattr(tokenize, "FSTRING_MIDDLE", -1):  # from Python 3.12 on
+            hidden = re.sub(r"\d", " ", token.string)
+        elif token.type == tokenize.STRING and not re.match(r"\w*[rR]", token.string):
+            computed = r"(\{[^{}]*\})|\d" if re.match(r"\w*[fF]", token.string) else r"(?!)()|\d"
+            hidden = re.sub(computed, lambda match: match[1] or " ", token.string)
+        else:
+            continue
+        at = starts[token.start[0] - 1] + token.start[1]
+        code = code[:at] + hidden + code[at + len(hidden) :]
+    return no_underscores(code)
 
 
 def _dangling(path: Path, cells: list[Any]) -> Iterator[str]:

@@ -174,12 +174,8 @@ def _cited(words: str, figures: dict[str, tuple[str, ...]]) -> list[Found]:
     key, _, rest = words.partition(" ")
     if key not in figures:
         raise ValueError(f"the bibliography has no entry {key!r} with figures")
-    found = []
-    for item in figures[key]:
-        match, about = NUMBER.search(item), rest.split()
-        place = [re.search(r".*?".join(_whole(word) for word in about), item)] if about else [True]
-        if match and all(place):
-            found.append(Found(*value(match), bool(re.match(r"\s?\\?%", item[match.end() :])), item))
+    place = rest if "#" in rest.split() else f"# {rest}"
+    found = [hit for item in figures[key] if (hit := _in_line(place, item))]
     if not found:
         raise ValueError(f"no figure of {key} has these words: {'; '.join(figures[key])}")
     return found

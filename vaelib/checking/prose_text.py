@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 UNITS = (
-    "nats? bits? s ms seconds? minutes? hours? h m bytes? MiB GiB GB MB images?(?:/s)? thumbnails? digits epochs? "
+    "nats? bits? ms seconds? minutes? hours? bytes? MiB GiB GB MB images?(?:/s)? thumbnails? digits epochs? "
     "pixels? dimensions? latents? units draws? samples? steps? examples? weights? parameters? cases? numbers shadows? "
     "prisoners? evenings? seeds? classes words pairs eigenvalues degrees rays points levels"
 )
@@ -26,8 +26,13 @@ NUMBER = re.compile(
 )
 _CLOSERS = rf"[*_$)\]}}{BLANK}]*"
 _PERCENT = re.compile(rf"{_CLOSERS}\s*(?:\\?%|per ?cent\b)")
-_UNIT = re.compile(rf"{_CLOSERS}\s*{_CLOSERS}(?:\\?%|(?:[a-z]+[ \n])?(?:{'|'.join(UNITS.split())})(?![\w^-]))")
+_UNIT = re.compile(
+    rf"{_CLOSERS}\s*{_CLOSERS}(?:\\?%|(?:[smh]|(?:[a-z]+[ \n])?(?:{'|'.join(UNITS.split())}))(?![\w^-]))"
+)
 _AND = re.compile(rf"{_CLOSERS}(?:\s*(?:to|and|or|of|by|,|[-\u2013]|×|\\times|±|\+-)\s*)+[$*({BLANK}]*$")
+_PART = re.compile(
+    r"(?:[A-Za-z}] ?[-+] ?|\^|\\?\b(?:log|ln|exp|sqrt) ?)\Z"
+)  # of k + 1 weights, L^2 weights, log 2 nats
 _MARK = re.compile(r"<!--(.*?)-->", re.DOTALL)
 _PHRASE = re.compile(r"[.!?]\s|\n\s*\n|\||\n\s*(?:[-*]|\d+\.)\s")
 _YEAR = (
@@ -48,14 +53,14 @@ _LEFT_OUT = [
     re.compile(r"(?<=\])\([^()\s]*\)|<?\bhttps?://[^\s>)]*>?"),
     re.compile(r"</?[a-zA-Z][^<>]*>"),
     re.compile(r"\*\*(?:Reading|Running):\*\*\s+(?:about )?\d+ \w+"),
-    re.compile(r"\barXiv[: ]\d+\.\d+|#\d+|\d+\.\d+\.\d[\d.]*|\d+(?:st|nd|rd|th)\b"),
+    re.compile(r"\barXiv[: ]\d+\.\d+|#\d+|\d+\.\d+\.\d[\d.]*|\d+(?:st|nd|rd|th|[a-g])\b(?![-+]\d)"),
     re.compile(_PLACE),
     re.compile(_YEAR),
 ]
 _EQUATION = re.compile(r"\$\$.*?\$\$|\\begin\{(equation|align|gather|multline)\*?\}.*?\\end\{\1\*?\}", re.DOTALL)
 _TAG = re.compile(r"\\tag\*?\{([^}]*)\}")
 _REFERENCES = {
-    "equation": re.compile(rf"(?<![\w)\]])\({_ID}(?=[),;])|\b[Cc]laims? {_ID}(?:(?:,| and|, and| to) {_ID})*\b"),
+    "equation": re.compile(rf"(?<![\w)\]])\({_ID}(?=[),;])|\b[Cc]laims?\s+{_ID}(?:(?:,| and|, and| to)\s+{_ID})*\b"),
     "notebook": re.compile(r"\b[Nn]otebooks? (\d\d|[aA]\d)\b|\[(\d\d|[aA]\d)\b"),
     "section": re.compile(r"\bSections? (\d+)\b"),
     "exercise": re.compile(r"\b[Ee]xercises? (\d+)\b"),
@@ -121,8 +126,8 @@ def numbers(text: str) -> list[Number]:
     for match in reversed(list(NUMBER.finditer(readable))):
         after = readable[match.end() :]
         between = after[: found[-1].start - match.end()] if found else ""
-        has_unit = bool(_UNIT.match(after)) or bool(has_unit and _AND.fullmatch(between))
-        has_unit &= not re.search(r"[A-Za-z}] ?[-+] ?$", readable[: match.start()])  # k + 1 weights
+        has_unit = bool(_UNIT.match(after)) or bool(has_unit and match[0] != "0" and _AND.fullmatch(between))
+        has_unit &= not _PART.search(text[: match.start()])
         long = re.search(r"\d{3}|\d[.,eE^]|\{,", match[0]) is not None
         size, unit = value(match)
         if match["sign"] and re.search(r"[\w)\]}]$", readable[: match.start()].rstrip(BLANK)):

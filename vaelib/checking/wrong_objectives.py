@@ -275,7 +275,10 @@ SAMPLES = (
         r"\frac1L \sum_{l=1}^L e^{m + s \xi_l}",
         "at every digit beyond the standard error.",
         "an estimate with its standard error; a seeded output for readers to compare with",
-        ("udlbook/udlbook Notebooks/Chap17/17_2_Reparameterization_Trick.ipynb (opened): 10^7 and 10^8 draws",),
+        (
+            "udlbook/udlbook Notebooks/Chap17/17_2_Reparameterization_Trick.ipynb (opened): 10^7 and 10^8 draws; "
+            "printed 2.76508 for 2.765933",
+        ),
     ),
     Mistake(
         "E21",
