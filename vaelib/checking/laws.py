@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .arithmetics import Unsaid
-from .densities import Bell, Density, Independent, sigma_points
+from .densities import Bell, Density, Independent, divergence, sigma_points
 from .names import Each, Place, arguments_of, written
 from .tokens import Node, identifier
 from .values import Arithmetic
@@ -175,6 +175,7 @@ class Values(Arithmetic):
                     value = self._picked(value, arguments, formal, law=True)
             else:
                 keys = [key for key in self.names if key.partition("(")[0] == written(node)]
+                keys = [key for key in keys if getattr(self.names[key], "dtype", None) != object]  # not q_i, for each i
                 value = self.names[min(keys, key=lambda key: "(" not in key)] if keys else None
                 value = value.law() if hasattr(value, "law") else value
                 if not keys and node.parts[1]:  # q_i, a law for each i
@@ -260,6 +261,8 @@ class Values(Arithmetic):
             if not self.numbers:
                 return self.f.sum(q * (self.f.log(q) - self.f.log(p)))
             return special.rel_entr(np.ravel(q), np.ravel(p)).sum()
+        if self.numbers and hasattr(q, "isf") and hasattr(p, "median"):
+            return divergence(q, p)
         return self.f.mean(lambda z: q.logpdf(z) - p.logpdf(z), q)
 
     def _log(self, inner: Node) -> Any:
