@@ -432,6 +432,53 @@ def test_arguments_are_compared_with_those_of_what_is_named(number, change, said
     assert any(said in problem for problem in problems(NAMED[number].replace(*change)))
 
 
+FAMILIES = {
+    "6.1": r"\mathrm{KL}\big(\mathrm{Bern}(a) \,\|\, \mathrm{Bern}(b)\big) "
+    r"= a \log \frac ab + (1 - a) \log \frac{1 - a}{1 - b}",
+    "6.2": r"\sum_{i=1}^2 \mathrm{KL}(q_i \,\|\, p_i) = \sum_{i=1}^2 \Big[\log \frac{t_i}{s_i} + "
+    r"\frac{s_i e^{-|m_i - n_i| / s_i} + |m_i - n_i|}{t_i} - 1\Big]",
+    "6.3": r"c = \mathrm{KL}\Big(q \,\Big\|\, \prod_{i=1}^2 q_i\Big)",
+}
+
+
+def test_laws_of_a_family_are_told_apart_by_parameters(tmp_path):
+    show(tmp_path, FAMILIES)
+    define = {"Bern(a)": lambda a: np.array([a, 1 - a])}
+    claim = Claim("6.1", "two coins", source="by hand", define=define)
+    law = cases(3, a=lambda rng: rng.uniform(0.1, 0.9), b=lambda rng: rng.uniform(0.1, 0.9))
+    claim.numeric("scipy", lambda a, b: special.rel_entr([a, 1 - a], [b, 1 - b]).sum(), law)
+    assert claim.report().problems == []
+
+
+def laws(*each):
+    return np.array(each)
+
+
+def test_divergences_of_laws_with_kinks_and_short_tails(tmp_path):
+    show(tmp_path, FAMILIES)
+    define = {
+        "q": lambda m, s: laws(*map(stats.laplace, m, s)),
+        "p": lambda n, t: laws(*map(stats.laplace, n, t)),
+    }
+    claim = Claim("6.2", "Laplace", source="by hand", define=define)
+    spread = cases(3, m=normal(0, 1, 2), s=loguniform(0.2, 5, 2), n=normal(0, 1, 2), t=loguniform(0.2, 5, 2))
+    claim.numeric(
+        "by hand", lambda m, s, n, t: (np.log(t / s) + (s * np.exp(-abs(m - n) / s) + abs(m - n)) / t - 1).sum(), spread
+    )
+    assert claim.report().problems == []
+
+
+def test_a_law_and_laws_by_index_have_one_letter(tmp_path):
+    show(tmp_path, FAMILIES)
+    define = {
+        "q": lambda r: laws(stats.norm(0, 1), stats.norm(0, 1)),
+        "q(z)": lambda r: stats.multivariate_normal([0, 0], [[1, r], [r, 1]]),
+    }
+    claim = Claim("6.3", "total correlation", source="by hand", define=define)
+    claim.numeric("by hand", lambda r: -math.log(1 - r**2) / 2, cases(3, r=lambda rng: rng.uniform(-0.9, 0.9)))
+    assert claim.report().problems == []
+
+
 def test_the_body_of_a_definition_sees_its_arguments_only(tmp_path):
     def problems(definition):
         show(tmp_path, {**NAMED, "D4.2": definition})

@@ -175,7 +175,7 @@ class Values(Arithmetic):
                     value = self._picked(value, arguments, formal, law=True)
             else:
                 keys = [key for key in self.names if key.partition("(")[0] == written(node)]
-                keys = [key for key in keys if getattr(self.names[key], "dtype", None) != object]  # not q_i, for each i
+                keys = [key for key in keys if getattr(self.names[key], "dtype", "") != "O"]  # not q_i, for each i
                 value = self.names[min(keys, key=lambda key: "(" not in key)] if keys else None
                 value = value.law() if hasattr(value, "law") else value
                 if not keys and node.parts[1]:  # q_i, a law for each i
@@ -239,8 +239,15 @@ class Values(Arithmetic):
         finally:
             self.here = before
 
+    def _of_a_variable(self, node: Node) -> bool:
+        """Whether what a law is applied to is its variable, as in q(z), and no parameter of it, as in Bern(x)."""
+        if node.kind != "apply":
+            return False
+        meaning = self._meaning(*node.parts)[0]
+        return hasattr(meaning, "law") or not callable(meaning)
+
     def _of_divergence(self, first: Node, second: Node) -> Any:
-        of = [list(map(written, law.parts[1][0])) for law in (first, second) if law.kind == "apply"]
+        of = [list(map(written, law.parts[1][0])) for law in (first, second) if self._of_a_variable(law)]
         if len(of) == 2 and of[0] != of[1]:
             raise ValueError(f"a divergence of a law of {', '.join(of[0])} and one of {', '.join(of[1])}")
         q, p = self._law(first), self._law(second)
