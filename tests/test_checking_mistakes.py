@@ -89,7 +89,7 @@ TRUTHS = {
     **dict.fromkeys(("E2a", "E2b", "E2c"), lambda d, R: float((d + R).mean())),
     **dict.fromkeys(("E10a", "E10b", "E10c", "E22"), iwae),
     **dict.fromkeys(("E11a", "E11c", "E24"), sample),
-    **dict.fromkeys(("E15", "E15b", "E15c"), elbo_slope),
+    **dict.fromkeys(("E15", "E15b", "E15c", "E15d", "E15e"), elbo_slope),
     **dict.fromkeys(("E21", "E21c", "E21d"), nll),
     **dict.fromkeys(("E4b", "E24c"), log_prob),
     **dict.fromkeys(("E8", "E8b", "E8c"), gaussian_decoder),

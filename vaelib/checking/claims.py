@@ -384,7 +384,9 @@ class Claim:
             from . import page
 
             page.record(self, Path(os.environ["VAELIB_PAGE"]))
-        failures = report.problems + (report.shortfalls if strict else [])
+        from .kinship import strangers
+
+        failures = report.problems + (report.shortfalls if strict else []) + strangers(self)
         if failures:
             raise AssertionError(f"claim {self.id} ({self.statement}) does not stand:\n" + "\n".join(failures))
 

@@ -12,7 +12,8 @@ Conventions, all visible to the reader:
   claim. A definition claims nothing: it has no tag, or one that starts with D, `\\tag{D3.1}`.
 - An S number is settled by a claim that covers it or by a line that starts `**Verdict S7:** true`, in a markdown cell.
   The verdict is one of VERDICTS; words may follow.
-- An E number is settled only by a claim: as one of those it covers, or by a refuted twin named `E5: ...`.
+- An E number is settled only by a claim: as one of those it covers, or by a refuted twin named `E5: ...`, which has to
+  be that error (`kinship`), or to stand on a list of the page with the reason why nobody can tell.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from .reports import MIME, shortfalls
+from .settings import MISNAMED, UNMATCHED
 from .statements import STATEMENTS, VERDICTS
 
 ERRORS = [f"E{n}" for n in range(1, 26)]
@@ -129,9 +131,15 @@ def markdown(found: dict[str, list[dict[str, Any]]], pending: dict[str, str]) ->
     for number in [*STATEMENTS, *ERRORS]:
         open_reason = f"pending: {pending[number]}" if number in pending else "nowhere"
         numbers.append(f"| {number} | {', '.join(settled.get(number, [])) or open_reason} |")
+    apart = ["| claim | twin | why |", "|---|---|---|"]
+    apart += [f"| {id} | {twin} | {why} |" for (id, twin), why in UNMATCHED.items()]
+    apart += [f"| {id} | {twin} | not that error; to be called: {name} |" for (id, twin), name in MISNAMED.items()]
+    about = "Every other twin with an error's number is that error, by evaluation (`vaelib.checking.kinship`)."
     twins = sum(twin["refuted"] for claim in found["claims"] for twin in claim["twins"])
     title = f"# Ledger of claims\n\n{len(found['claims'])} claims, {twins} refuted twins."
-    return "\n".join([title, "", *rows, "", "## The source's statements and the known errors", "", *numbers, ""])
+    settled_by = ["## The source's statements and the known errors", "", *numbers]
+    compared = ["## Twins that are not held against the error in their name", "", about, "", *apart]
+    return "\n".join([title, "", *rows, "", *settled_by, "", *compared, ""])
 
 
 def main(arguments: list[str] | None = None) -> int:

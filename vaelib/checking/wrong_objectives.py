@@ -269,6 +269,22 @@ SAMPLES = (
         ("NVIDIA-NeMo/RL PR #2506 (opened, merged)",),
     ),
     Mistake(
+        "E15d",
+        "the sign of the reconstruction's gradient flipped, the divergence's right",
+        _SCORE,
+        rf"{_LAW}[({_SCORED[1:]} - \frac{{z^2}}{{2}} + \frac{{(z - m)^2}}{{2 s^2}}) \frac{{z - m}}{{s^2}}]",
+        "always: one half of E15.",
+        "a gradient of the loss, where the divergence's has that sign as well",
+    ),
+    Mistake(
+        "E15e",
+        "the divergence's gradient left out, the reconstruction's right",
+        _SCORE,
+        rf"{_LAW}[({_SCORED}) \frac{{z - m}}{{s^2}}]",
+        "unless q is the prior: the other half of E15.",
+        "with a closed-form rate, whose gradient is added; where f does not depend on q, as in reinforcement learning",
+    ),
+    Mistake(
         "E20",
         "an estimate printed as the exact value",
         r"e^{m + s^2 / 2}",
