@@ -107,6 +107,8 @@ def large(r: "Reader", kind: str, at: int) -> Node:
             r.take()
             while True:
                 variable = r.name()
+                if any(variable == other for other, *_ in ranges):
+                    r.fail("expected another index")
                 bound, how = None, ""
                 if r.next in ("=", "\\le", ">", "<", "\\ge"):
                     how = r.take()

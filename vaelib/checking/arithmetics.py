@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+INTEGER = (int, np.integer)
+
 
 class Unsaid(ValueError):
     """A name of the equation that nobody has said the meaning of, or that has none in this arithmetic."""

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from .arithmetics import Unsaid
+from .arithmetics import INTEGER, Unsaid
+from .densities import mean_under
 from .laws import Values
-from .names import Place, written
+from .names import Place, picked, written
 from .tokens import Node, plain
-from .values import picked
-from .witnesses import INTEGER
 
 
 class Joint:
@@ -202,7 +201,8 @@ class Chains(Values):
             with self.binding(name, value):
                 return self._along(dict(rest), body, then)
 
-        return self.f.mean(at, meaning.law())
+        self.by_quadrature()
+        return mean_under(self.f, at, meaning.law())
 
     # --- Sums over tables ---------------------------------------------------------------------------------------------
 

@@ -353,17 +353,16 @@ class Claim:
             return True
         if len(formulas) != len(self.formulas):
             return True
-        kept, before = self.formulas, self.equation
-        alike = (changed.definitions, changed.conditions) == (before.definitions, before.conditions)
-        if alike:  # a side that is as it was needs no second look
-            same = [changed.groups(k, True) == before.groups(k, True) for k in range(changed.sides)]
-            pairs = zip(formulas, kept, same, strict=True)
-            formulas = [new for new, old, alike in pairs if not (alike and new[1] == old[1])]
-        if not formulas:
+        kept, before, asked = self.formulas, self.equation, list(range(changed.sides))
+        if (changed.definitions, changed.conditions) == (before.definitions, before.conditions):
+            alike = [changed.groups(k, True) == before.groups(k, True) for k in asked]
+            asked = [k for k in asked if not alike[k] or formulas[k][1] != kept[k][1]]  # others need no second look
+        if not asked:
             return False
-        self.formulas = formulas
+        self.formulas = [formulas[k] for k in asked]
         try:
-            return bool(self.report(twins=False).problems)
+            wrong = bool(self.report(twins=False).problems)
+            return wrong or bool({part for part in before.valued if part[0] in asked} - changed.valued)
         finally:
             self.formulas = kept
 

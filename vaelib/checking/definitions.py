@@ -50,9 +50,15 @@ def family(statement: Statement) -> str:
 
 
 def defined(values: Chains, left: Node, statement: Statement, conditions: list[Statement]) -> Any:
-    """The value that a statement gives its left side, or the function that it defines, where its conditions hold."""
+    """The value that a statement gives its left side, or the function that it defines, where its conditions hold.
+
+    None where the left side has a value without it, which the page only repeats, and from which it must not differ.
+    """
     if left.kind == "apply":
         return Defined(values, left, statement, conditions)
+    if left.kind not in ("name", "power") and values._quietly(left) is not None:
+        values.agreeing(list(statement.sides), strict=True)
+        return None
     if not family(statement):
         values.require(conditions)
         try:
@@ -69,7 +75,7 @@ class Defined:
         self.right = list(statement.sides[1:])
         self.values, self.conditions = values, conditions
         self.formal = [values.written(argument) for group in left.parts[1] for argument in group]
-        base, script = left.parts[0].parts
+        base, script = left.parts[0].parts if left.parts[0].kind == "name" else ("", None)
         one = script and len(script) == 1 and script[0].kind == "name"
         self.indexed = (base, written(script[0]) if one else "", len(self.formal))
         self.head = {written(n) for n in left.walk() if n.kind == "name"}  # names in it, such as an index
@@ -128,7 +134,7 @@ class Defined:
             if written(factor.parts[0][0][0]) != written(entry):
                 raise ValueError(f"{written(factor)} is not of {written(entry)}")
         with self.given(given):
-            if right.kind == "large" or self.is_normal:
+            if (right.kind == "large" and right.parts[0] == "prod") or self.is_normal:
                 return self.values._law(right)
             return self.values.table(self.formal[: self.free], right)
 

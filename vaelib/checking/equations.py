@@ -105,6 +105,8 @@ class Equation:
             claimed.append(statement)
         self.claimed = tuple(claimed or statements)
         self.sides = max(len(s.sides) for s in self.claimed)
+        # What had a value of its own, side and statement: where it is no mere name for it.
+        self.valued: set[tuple[int, int]] = set()
 
     @staticmethod
     def sorted(statements: Iterable[Statement]) -> tuple[list[Statement], list[Statement]]:
@@ -124,7 +126,7 @@ class Equation:
         statement = stated(statement)
         conditions = [c for c in conditions if _mentioned([c]) & _mentioned([statement])]
         left = statement.sides[0]
-        if len(statement.sides) > 1 and left.kind in ("name", "apply", "power"):
+        if len(statement.sides) > 1:
             if left.kind == "apply" and len(formal := arguments_of(written(left))) > len(set(formal)):
                 raise Unreadable(f"{written(left)} has one name for two arguments")
             self.definitions.append((statement, conditions))
@@ -159,24 +161,24 @@ class Equation:
     def side(self, k: int, together: bool) -> Callable[..., Any]:
         """Side k as a function of a namespace and a case; a mere name for the value says nothing, and has it."""
 
-        def value(values: "Chains", nodes: list[Node], last: Node) -> Any:
+        def value(values: "Chains", number: int, nodes: list[Node], last: Node) -> Any:
             try:
-                return values.agreeing(nodes)
+                found = values.agreeing(nodes)
+                self.valued.add((k, number))
+                return found
             except Unsaid:
                 if mere(nodes[-1]) and nodes[-1] is not last and not values.knows(nodes[-1]):
                     return values.of(last)
                 raise
 
         lasts = [statement.sides[-1] for statement in self.claimed]
-        groups = self.groups(k, together)
-        return self.formula(
-            [functools.partial(value, nodes=g, last=last) for g, last in zip(groups, lasts, strict=True)]
-        )
+        pairs = enumerate(zip(self.groups(k, together), lasts, strict=True))
+        return Parts(self, [functools.partial(value, number=n, nodes=g, last=last) for n, (g, last) in pairs])
 
     def expression(self, text: str) -> Callable[..., Any]:
         """Another formula in the same names, such as a wrong twin: one side, or as many as there are statements."""
         nodes = [statement.sides[-1] for statement in read(text, self.functions)]
-        return self.formula([functools.partial(Chains.of, node=node) for node in nodes])
+        return Parts(self, [functools.partial(Chains.of, node=node) for node in nodes])
 
     def twin(self, change: str | Mapping[str, str]) -> Callable[..., Any]:
         """Another formula, or this one with some of its text replaced: of each statement the last side that differs.
@@ -196,7 +198,7 @@ class Equation:
         for ours, theirs in zip(self.claimed, twin.claimed, strict=True):
             changed = [new for old, new in zip(ours.sides, theirs.sides, strict=True) if old != new]
             nodes.append((changed or theirs.sides)[-1])
-        return twin.formula([functools.partial(Chains.of, node=node) for node in nodes])
+        return Parts(twin, [functools.partial(Chains.of, node=node) for node in nodes])
 
     def values(self, f: Any, case: Mapping[str, Any]) -> Chains:
         """What the names mean in a case: as they are said to, and as the page defines them."""
@@ -207,24 +209,32 @@ class Equation:
             key = values.written(left) if left.kind == "apply" else family(statement) or written(left)
             known = values.names.get(key)
             if known is None:
-                values.names[key] = defined(values, left, statement, conditions)
+                meaning = defined(values, left, statement, conditions)
+                if meaning is not None:
+                    values.names[key] = meaning
             elif isinstance(known, Defined):  # sum_z p(x, z) or, where z is continuous, an integral
                 known.otherwise = known.otherwise or Defined(values, left, statement, conditions)
         return values
 
-    def formula(self, parts: list[Callable[["Chains"], Any]]) -> Callable[..., Any]:
-        """A function of a namespace and a case: the value of each part, stacked if there are several."""
 
-        def evaluate(f: Any, **case: Any) -> Any:
-            values = self.values(f, case)
-            values.require(self.conditions)
-            found = [part(values) for part in parts]
-            if len(found) == 1:
-                return found[0]
-            arrays = [np.asarray(v) for v in found]  # a vector and a matrix: one above the other
-            return np.stack(arrays) if len({a.ndim for a in arrays}) == 1 else np.vstack(arrays)
+class Parts:
+    """Parts of an equation as a function of a namespace and a case: their values, stacked if there are several."""
 
-        return evaluate
+    def __init__(self, equation: Equation, parts: list[Callable[[Chains], Any]]):
+        self.equation, self.parts = equation, parts
+        self.accuracy = 0.0  # to which the last value is known, if a quadrature gave it
+
+    def __call__(self, f: Any, **case: Any) -> Any:
+        """Their values."""
+        values = self.equation.values(f, case)
+        values.require(self.equation.conditions)
+        values.accuracy = 0.0
+        found = [part(values) for part in self.parts]
+        self.accuracy = values.accuracy
+        if len(found) == 1:
+            return found[0]
+        arrays = [np.asarray(v) for v in found]  # a vector and a matrix: one above the other
+        return np.stack(arrays) if len({a.ndim for a in arrays}) == 1 else np.vstack(arrays)
 
 
 def _mentioned(statements: Iterable[Statement]) -> set[str]:

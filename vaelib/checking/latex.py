@@ -67,7 +67,7 @@ def heads(text: str) -> set[str]:
             reader.place = place
             try:
                 name = reader.name()
-                if reader.next == "(" and plain(name):
+                if reader.next == "(" and plain(name) and name.parts[0] not in KNOWN:
                     reader.skip("(", ")")
                     found |= {identifier(name)} if reader.next == "=" else set()
             except Unreadable:

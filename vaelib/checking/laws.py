@@ -1,153 +1,20 @@
-"""What runs over an index, a variable or a law: sums, integrals, means, divergences."""
+"""What runs over a law: means, variances, divergences."""
 
 import functools
-import itertools
-from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .arithmetics import Unsaid
-from .densities import Bell, Density, Independent, divergence, sigma_points
+from .densities import Bell, Density, Independent, density, divergence, mean_under
 from .names import Each, Place, arguments_of, written
-from .tokens import Node, identifier
-from .values import Arithmetic
+from .sums import Sums
+from .tokens import Node
 
 
-class Values(Arithmetic):
+class Values(Sums):
     """Evaluates nodes over a namespace `f` (see `witnesses`), given what the names mean."""
-
-    @contextmanager
-    def binding(self, name: str, value: Any) -> Generator[None]:
-        """In this block a name has this value."""
-        before = self.bound.get(name)
-        self.bound[name] = value
-        try:
-            yield
-        finally:
-            if before is None:
-                del self.bound[name]
-            else:
-                self.bound[name] = before
-
-    def _of_large(self, kind: str, ranges: tuple[Any, ...], body: Node) -> Any:
-        values = list(self._over(ranges, body))
-        if not values:
-            return self.f.number("1" if kind == "prod" else "0")
-        if kind in ("max", "min"):
-            return getattr(self.f, kind)(*values)
-        if kind == "logsumexp":
-            return self.f.log(functools.reduce(lambda a, b: a + b, map(self.f.exp, values)))
-        return functools.reduce((lambda a, b: a * b) if kind == "prod" else (lambda a, b: a + b), values)
-
-    def _over(self, ranges: tuple[Any, ...], body: Node) -> Iterator[Any]:
-        if not ranges:
-            yield self.of(body)
-            return
-        (variable, bound, last, how), *others = ranges
-        name = written(variable)
-        for place in self._places(name, bound, last, how, body):
-            with self.binding(name, place):
-                yield from self._over(tuple(others), body)
-
-    def _places(self, name: str, bound: Node | None, last: Node | None, how: str, body: Node) -> list[Place]:
-        """What an index runs over: from 1 or from its bound on, to what is written or to the end of what it indexes."""
-        first = int(self.of(bound)) if how == "=" and bound is not None else 1
-        base = min(first, 1)  # entries count from one, or from zero where the sum does
-        if how in ("<", "\\le") and bound is not None:
-            end = int(self.of(bound)) - (how == "<")
-        elif last is not None:
-            end = int(self.of(last))
-        else:
-            end = base - 1 + self._length(name, body)
-        first = int(self.of(bound)) + (how == ">") if how in (">", "\\ge") and bound is not None else first
-        return [Place(value, value - base) for value in range(first, end + 1)]
-
-    def _length(self, name: str, body: Node) -> int:
-        """The length of the first axis that this index runs over in the body."""
-        found = self._axis(name, body)
-        if found is None:
-            raise Unsaid(f"{name}: nothing says how far it runs")
-        return found
-
-    def _axis(self, name: str, body: Node) -> int | None:
-        for node in body.walk():
-            if node.kind in ("name", "index") and node.parts[1]:
-                array: Any = (
-                    self.bound.get(node.parts[0], self.names.get(node.parts[0]))
-                    if node.kind == "name"
-                    else self._quietly(node.parts[0])
-                )
-                for place, part in enumerate(node.parts[1]):
-                    if any(n.kind == "name" and written(n) == name for n in part.walk()) and np.ndim(array) > place:
-                        return np.shape(array)[place]
-            if node.kind == "apply":
-                arguments = [a for group in node.parts[1] for a in group]
-                text = [
-                    t
-                    for a in arguments
-                    for t in (
-                        [written(a)]
-                        if not (a.kind == "name" and a.parts[1]) or written(a) in (name, *self.bound)
-                        else map(written, a.parts[1])
-                    )
-                ]
-                if name not in text:
-                    continue
-                try:
-                    meaning, _ = self._meaning(*node.parts)
-                except Unsaid:
-                    continue
-                if callable(meaning):
-                    continue
-                indices = [
-                    t
-                    for t in text
-                    if t == name or isinstance(self.bound.get(t), Place) or np.ndim(meaning) == len(text)
-                ]
-                return np.shape(meaning)[indices.index(name)]
-        return None
-
-    def _quietly(self, node: Node) -> Any:
-        """Its place or value, or nothing where it has none."""
-        try:
-            return self._place(node) or self.of(node)
-        except Unsaid:
-            return None
-
-    def _of_integral(self, variable: Node, low: Node | None, high: Node | None, body: Node) -> Any:
-        name = identifier(variable)
-        ends = [self.f.number(e) if n is None else self.of(n) for n, e in ((low, "-inf"), (high, "inf"))]
-
-        def integrand(value: Any) -> Any:
-            with self.binding(name, value):
-                return self.of(body)
-
-        return self.f.integral(integrand, *ends)
-
-    def _of_derivative(self, variables: tuple[Node, ...], body: Node) -> Any:
-        found = []
-        for variable in variables:
-            name = identifier(variable)
-
-            def slope(value: Any, name: str = name) -> Any:
-                with self.binding(name, value):
-                    return self.of(body)
-
-            found.append(self.f.derivative(slope, self.of(variable)))
-        return found[0] if len(found) == 1 else np.stack(found)
-
-    def _of_limit(self, variable: Node, point: Node, body: Node) -> Any:
-        """As something grows: from four large values, as if there were a power series in one over it."""
-        if point.kind != "infinity" or not self.numbers:
-            raise Unsaid("a limit at a finite point, or outside float64")
-        row = [self.anew(**{identifier(variable): n}).of(body) for n in (500, 1000, 2000, 4000)]
-        for power in (2, 4, 8):
-            row = [(power * b - a) / (power - 1) for a, b in itertools.pairwise(row)]
-        return row[0]
-
-    # --- Under a law --------------------------------------------------------------------------------------------------
 
     def _law(self, node: Node) -> Any:
         """A distribution of scipy, or a table of probabilities."""
@@ -161,7 +28,8 @@ class Values(Arithmetic):
                     raise Unsaid("a distribution of several variables, outside float64")
                 from scipy import stats
 
-                return stats.multivariate_normal(np.broadcast_to(mean, len(variance)), variance)
+                root = stats.Covariance.from_cholesky(np.linalg.cholesky(variance))  # of any condition
+                return stats.multivariate_normal(np.broadcast_to(mean, len(variance)), root)
             return Bell(self.f, mean, self.f.sqrt(variance))
         if node.kind in ("name", "apply"):
             if node.kind == "apply":
@@ -251,26 +119,9 @@ class Values(Arithmetic):
         if len(of) == 2 and of[0] != of[1]:
             raise ValueError(f"a divergence of a law of {', '.join(of[0])} and one of {', '.join(of[1])}")
         q, p = self._law(first), self._law(second)
-        if hasattr(q, "cov") and hasattr(p, "cov"):
-            if not self.numbers:
-                raise Unsaid("distributions of several variables, outside float64")
-            points = sigma_points(q)  # a logarithm of a ratio of two is of degree two, for which these are exact
-            return np.mean(q.logpdf(points) - p.logpdf(points))
-        if getattr(getattr(q, "dist", None), "name", "") == getattr(getattr(p, "dist", None), "name", "") == "norm":
-            points = q.mean() + q.std() * np.array([-1, 1])  # likewise
-            return np.mean(q.logpdf(points) - p.logpdf(points))
-        if isinstance(q, Bell) and isinstance(p, Bell):  # likewise, in any arithmetic
-            points = (q.mean() - q.std(), q.mean() + q.std())
-            return sum(q.logpdf(z) - p.logpdf(z) for z in points) / 2
-        if not hasattr(q, "logpdf"):
-            from scipy import special
-
-            if not self.numbers:
-                return self.f.sum(q * (self.f.log(q) - self.f.log(p)))
-            return special.rel_entr(np.ravel(q), np.ravel(p)).sum()
-        if self.numbers and hasattr(q, "isf") and hasattr(p, "median"):
-            return divergence(q, p)
-        return self.f.mean(lambda z: q.logpdf(z) - p.logpdf(z), q)
+        if hasattr(q, "logpdf"):
+            self.by_quadrature(nests=isinstance(q, Bell) and isinstance(p, Bell))
+        return divergence(self.f, q, p)
 
     def _log(self, inner: Node) -> Any:
         if inner.kind == "normal" and len(inner.parts[0]) == 2:
@@ -299,9 +150,10 @@ class Values(Arithmetic):
                 with self.binding(names[0], value):
                     return then(self.of(body))
 
-            return self.f.mean(at, q)
-        if self.numbers and np.ndim(q) and (at_once := self._at_once(q, names, body)) is not None:
-            return at_once
+            self.by_quadrature()
+            return mean_under(self.f, at, q)
+        if self.numbers and np.ndim(q) and not self.at_once and (mean := self._at_once(q, names, body)) is not None:
+            return mean
         total = 0.0
         for where in np.ndindex(*np.shape(q)):
             if q[where]:
@@ -322,19 +174,6 @@ class Values(Arithmetic):
             return None
         alike = isinstance(value, Each) and value.shape == cells[0].shape
         return float(table[cells] @ np.asarray(value)) if alike else None
-
-    def several(self, values: dict[str, Any]) -> AbstractContextManager[None]:
-        """In a block these names have these values as well."""
-        return self.within({**self.bound, **values})
-
-    @contextmanager
-    def within(self, values: dict[str, Any]) -> Generator[None]:
-        """In this block these names alone have values beside those of the case."""
-        before, self.bound = self.bound, values
-        try:
-            yield
-        finally:
-            self.bound = before
 
     def _variables(self, law: Node | None) -> tuple[Any, list[str]]:
         """A law and the names of what it is the law of: by its own text or by its key in `names`, "q(z)"."""
@@ -392,9 +231,12 @@ class Values(Arithmetic):
         return self._average(law, body, lambda value: np.outer(value, value)) - np.outer(mean, mean)
 
     def _of_entropy(self, law: Node | None, body: Node, given: Node | None) -> Any:
+        if given is not None:
+            raise Unsaid("a conditional entropy")
         q = self._law(body)
         if hasattr(q, "logpdf"):
-            return -self.f.mean(q.logpdf, q)
+            self.by_quadrature()
+            return -mean_under(self.f, lambda z: density(self.f, q, z, log=True), q, logs=True)
         from scipy import special
 
         return special.entr(q).sum() if self.numbers else -np.sum(q * self.f.log(q))

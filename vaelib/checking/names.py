@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .arithmetics import Unsaid
 from .tokens import Node, identifier, plain
 
 
@@ -16,6 +17,13 @@ class Each(np.ndarray):
     def of(cls, value: Any) -> "Each":
         """The array, seen so."""
         return np.asarray(value).view(cls)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """One by one, which a plain array beside it would not be."""
+        if any(np.ndim(other) and not isinstance(other, Each) for other in inputs):
+            raise TypeError("an array beside numbers for each of many draws")
+        plain = [np.asarray(other) if isinstance(other, Each) else other for other in inputs]
+        return Each.of(getattr(ufunc, method)(*plain, **options))
 
     def sum(self, *_: Any, **options: Any) -> Any:
         """Refused: the draws are no vector."""
@@ -67,3 +75,20 @@ def arguments_of(key: str) -> list[str]:
     """x and z of "p(x|z)"."""
     inside = key.partition("(")[2][:-1]
     return [a for group in inside.split("|") for a in group.split(",")]
+
+
+def picked(array: Any, where: tuple[Any, ...]) -> Any:
+    """The entries of an array where indices stand."""
+    try:
+        found = array[where]
+    except IndexError as error:
+        raise Unsaid(str(error)) from error
+    return Each.of(found) if any(isinstance(place, Each) for place in where) else found
+
+
+def integer(node: Node) -> int | None:
+    """The whole number that is written there, if one is: a ball is not raised to a ball if it need not."""
+    if node.kind == "negative":
+        inside = integer(node.parts[0])
+        return None if inside is None else -inside
+    return int(node.parts[0]) if node.kind == "number" and node.parts[0].isdigit() else None

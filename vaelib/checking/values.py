@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from .arithmetics import Unsaid
-from .names import Each, Place, label, written
+from .arithmetics import INTEGER, Unsaid
+from .densities import density
+from .names import Each, Place, integer, label, picked, written
 from .tokens import Node, Statement, identifier, plain
 
 
@@ -25,6 +26,7 @@ class Arithmetic:
         self.f, self.names = f, dict(names)
         self.bound: dict[str, Place | Any] = {}  # indices and variables of integration, innermost last
         self.numbers = f.name == "numpy"
+        self.accuracy = 0.0  # of what has been computed: a quadrature is not as good as a sum
         self.anew: Callable[..., Any] = self._bound_anew  # the same names with some values of the case changed
         self.here: Any = None  # where a density without an argument is evaluated
 
@@ -35,8 +37,12 @@ class Arithmetic:
         """The node's value. Raises Unsaid where a name has no meaning here."""
         if node.kind not in ("name", "apply"):
             key = written(node)
-            if key in self.names and not callable(self.names[key]):
-                return self.names[key]
+            if key in self.names:
+                found = self.names[key]
+                if hasattr(found, "hangs"):
+                    return found()
+                if not callable(found):
+                    return found
         return getattr(self, f"_of_{node.kind}")(*node.parts)
 
     # --- Names --------------------------------------------------------------------------------------------------------
@@ -78,7 +84,7 @@ class Arithmetic:
 
     def _entry(self, array: Any, script: tuple[Node, ...] | None) -> Any:
         where = tuple(self._position(part) for part in script or ())
-        if not hasattr(array, "shape"):
+        if not hasattr(array, "shape") or isinstance(array, Each):
             raise Unsaid("an index, but no array")
         return picked(array, where)
 
@@ -104,7 +110,7 @@ class Arithmetic:
             return self._entry(self._of_apply(Node("name", (name.parts[0], None)), groups), name.parts[1])  # of f(x)
         arguments = [argument for group in groups for argument in group]
         if hasattr(meaning, "logpdf"):
-            return meaning.pdf(self.of(arguments[0]))
+            return density(self.f, meaning, self.of(arguments[0]))
         if callable(meaning):
             return meaning(*self._arguments(arguments, getattr(meaning, "formal", ())))
         return self._picked(meaning, arguments, formal)
@@ -131,12 +137,18 @@ class Arithmetic:
             places = [place for n, place in enumerate(places) if not any(place is other for other in places[:n])]
         where: list[Any] = [place.entry for place in places]
         if np.ndim(table) == len(arguments) > len(where):
-            where = [found[0].entry if (found := self._indices(argument)) else slice(None) for argument in arguments]
+            where = [found[0].entry if (found := self._indices(a)) else self._entry_of(a) for a in arguments]
         if not where:  # all of it, where its variable is free
             return table
         if np.ndim(table) != len(where) and not law:
             raise Unsaid(f"{formal} has {np.ndim(table)} axes and {len(where)} indices")
         return picked(table, tuple(where))
+
+    def _entry_of(self, argument: Node) -> Any:
+        """The entry of an argument that is a whole number in this case, else all entries."""
+        key = written(argument)
+        value = self.bound.get(key, self.names.get(key))
+        return value - 1 if isinstance(value, INTEGER) else slice(None)
 
     def _place(self, node: Node) -> Place | None:
         """Where an index stands, if that is what the node is."""
@@ -196,7 +208,9 @@ class Arithmetic:
             indices = [self._index(p) for p in node.parts[1]] if plain(node) else [self.of(p) for p in node.parts[1]]
             if all(index is not None for index in indices):
                 text = node.parts[0] + "".join(map(label, indices))
-        return text.replace("'", "") if node.kind == "name" and text not in self.names else text
+        if node.kind != "name" or "'" not in text or any(key.partition("(")[0] == text for key in self.names):
+            return text
+        return text.replace("'", "")
 
     def _index(self, node: Node) -> int | None:
         """The value of an index, where it has one."""
@@ -209,8 +223,13 @@ class Arithmetic:
         return self.of(inner)
 
     def _of_braced(self, inner: Node, label: Node) -> Any:
-        """What is above a brace; what is below has to have the same value, if it has one."""
-        return self.agreeing([label, inner])
+        """What is above a brace; what is below has to have the same value, and has it where there are no laws."""
+        try:
+            return self.agreeing([label, inner], strict=label.kind not in ("name", "apply"))
+        except Unsaid:
+            if self.numbers:
+                raise
+            return self.of(label)
 
     def _of_negative(self, inner: Node) -> Any:
         return -self.of(inner)
@@ -234,7 +253,7 @@ class Arithmetic:
         return self.of(above) / self.of(below)
 
     def _of_power(self, base: Node, exponent: Node) -> Any:
-        value, by = self.of(base), _integer(exponent)
+        value, by = self.of(base), integer(exponent)
         if np.ndim(value) == 2:
             if by != -1:
                 raise Unsaid("a power of a matrix")
@@ -284,7 +303,7 @@ class Arithmetic:
         if inner.kind == "apply":
             meaning = self._meaning(*inner.parts)[0] if self.knows(inner) else None
             if hasattr(meaning, "logpdf"):
-                return meaning.logpdf(self.of(inner.parts[1][0][0]))
+                return density(self.f, meaning, self.of(inner.parts[1][0][0]), log=True)
             if hasattr(meaning, "log"):
                 arguments = [argument for group in inner.parts[1] for argument in group]
                 return meaning.log(*self._arguments(arguments, meaning.formal))
@@ -376,20 +395,3 @@ class Arithmetic:
         numbers = [[self.of(cell) for cell in row if cell.kind != "word"] for row in rows]
         table = np.array([row for row in numbers if row])
         return table[:, 0] if table.shape[1] == 1 else table  # a column is a vector
-
-
-def picked(array: Any, where: tuple[Any, ...]) -> Any:
-    """The entry there, or the entries where an index stands for many."""
-    try:
-        found = array[where]
-    except IndexError as error:
-        raise Unsaid(str(error)) from error
-    return Each.of(found) if any(isinstance(place, Each) for place in where) else found
-
-
-def _integer(node: Node) -> int | None:
-    """The whole number that is written there, if one is: a ball is not raised to a ball if it need not."""
-    if node.kind == "negative":
-        inside = _integer(node.parts[0])
-        return None if inside is None else -inside
-    return int(node.parts[0]) if node.kind == "number" and node.parts[0].isdigit() else None
