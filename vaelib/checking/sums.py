@@ -134,7 +134,7 @@ class Sums(Arithmetic):
                     meaning, _ = self._meaning(*node.parts)
                 except Unsaid:
                     continue
-                if callable(meaning):
+                if callable(meaning) or hasattr(meaning, "logpdf"):
                     continue
                 indices = [
                     t

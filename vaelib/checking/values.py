@@ -223,13 +223,8 @@ class Arithmetic:
         return self.of(inner)
 
     def _of_braced(self, inner: Node, label: Node) -> Any:
-        """What is above a brace; what is below has to have the same value, and has it where there are no laws."""
-        try:
-            return self.agreeing([label, inner], strict=label.kind not in ("name", "apply"))
-        except Unsaid:
-            if self.numbers:
-                raise
-            return self.of(label)
+        """What is above a brace; what is below has to have the same value, and is read unless it is a mere name."""
+        return self.agreeing([label, inner], strict=label.kind not in ("name", "apply"))
 
     def _of_negative(self, inner: Node) -> Any:
         return -self.of(inner)
