@@ -97,8 +97,16 @@ def test_entry_by_entry(monkeypatch):
 def test_the_lists_of_what_is_not_compared_do_not_grow_in_silence():
     assert len(settings.UNMATCHED) <= 10
     assert len(settings.MISNAMED) <= 18
+    assert len(settings.MISCITED) <= 6
     assert not set(settings.UNMATCHED) & set(settings.MISNAMED)
     assert all(len(reason) > 5 for reason in [*settings.UNMATCHED.values(), *settings.MISNAMED.values()])
+
+
+def test_what_is_cited_for_an_error_is_a_source_of_it():
+    assert kinship.uncited("E24: variance passed as scale", "ibp_vae #3, keras #3283") == ["#3283"]
+    assert kinship.uncited("E10: mean of the logs", "generative-tf #1") == ["#1"]  # not #13
+    assert kinship.uncited("E6: log sigma", "PyG PR #1368, keras #3283") == []
+    assert kinship.uncited("another error", "keras #1") == []
 
 
 def likelihood(case):

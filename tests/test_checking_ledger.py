@@ -66,6 +66,7 @@ def test_main_exits_with_1_and_names_the_problem(tmp_path, capsys):
 
 
 two_numeric = [{"kind": "code (float32)", "name": "a"}, {"kind": "code (float64)", "name": "b"}]
+elsewhere = [{"name": "E5: no 1/2", "seen": "keras #3283", "refuted": True}]
 unrefuted = [{"name": "E5: no 1/2", "seen": "", "refuted": False}]
 
 
@@ -80,6 +81,7 @@ unrefuted = [{"name": "E5: no 1/2", "seen": "", "refuted": False}]
         ({"claims": [record(witnesses=two_numeric)]}, "TOO FEW WITNESSES: 1 kind of witness"),
         ({"claims": [record(twins=[])]}, "claim 2.4 in 02_divergence.ipynb: NO TWIN"),
         ({"claims": [record(twins=unrefuted)]}, "does not refute its twin 'E5: no 1/2'"),
+        ({"claims": [record(twins=elsewhere)]}, "#3283 is no source of its twin 'E5: no 1/2'"),
         ({"claims": [record(passed=False)]}, "claim 2.4 in 02_divergence.ipynb did not pass"),
         ({"claims": [record(passed=False)]}, "S12 is settled nowhere"),
         ({"claims": [record(covers=["S12"])]}, "E5 is settled nowhere"),

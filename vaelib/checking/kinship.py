@@ -74,6 +74,13 @@ def strangers(claim: "Claim") -> list[str]:
     return lines
 
 
+def uncited(twin: str, seen: str) -> list[str]:
+    """The issues, "#3283", that a twin was seen in according to its claim, and that are no sources of its error."""
+    rows = [number for number in named_after(twin) if any(number in (m.number, m.row) for m in MISTAKES.values())]
+    known = " ".join(place for number in rows for mistake in variants(number) for place in mistake.seen)
+    return [issue for issue in re.findall(r"#\d+", seen) if rows and not re.search(rf"{issue}\b", known)]
+
+
 def kin(claim: "Claim", name: str, number: str) -> str:
     """The mistake of this row that a twin is, "E5a"; nothing if it is none, or if there is no such row."""
     twin = claim.twins[name]

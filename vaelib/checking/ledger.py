@@ -24,8 +24,9 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+from .kinship import uncited
 from .reports import MIME, shortfalls
-from .settings import MISNAMED, UNMATCHED
+from .settings import MISCITED, MISNAMED, UNMATCHED
 from .statements import STATEMENTS, VERDICTS
 
 ERRORS = [f"E{n}" for n in range(1, 26)]
@@ -83,6 +84,9 @@ def audit(found: dict[str, list[dict[str, Any]]], pending: dict[str, str]) -> li
         kinds = (witness["kind"] for witness in claim["witnesses"])
         lines += [f"{name}: {line}" for line in shortfalls(kinds, claim["twins"])]
         lines += [f"{name} does not refute its twin {twin['name']!r}" for twin in claim["twins"] if not twin["refuted"]]
+        for twin in claim["twins"]:
+            issues = [] if (claim["id"], twin["name"]) in MISCITED else uncited(twin["name"], twin["seen"])
+            lines += [f"{name}: {issue} is no source of its twin {twin['name']!r}" for issue in issues]
         if not claim["passed"]:
             lines.append(f"{name} did not pass")
     settled = settlements(found)

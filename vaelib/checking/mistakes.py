@@ -112,7 +112,21 @@ FALSE_ALARMS = (
         (
             "pints-team/pints #1179 (opened; PR #1180 finds the value right)",
             "clementchadebec/benchmark_VAE #123 (opened)",
+            "ericjang/draw #2 (opened): its constant was wrong, and not what it was held for",
         ),
+    ),
+    FalseAlarm(
+        "a sum is asked to be a mean, or a term to be halved",
+        "it was right; the change that followed was the bug, and was taken back",
+        (
+            "AppliedDataSciencePartners/WorldModels #2 (opened): mean and mean from dcf22c4 to cca629f",
+            "ray-project/ray #2920 (opened): PR #2968 halves the logarithm in an entropy, PR #6475 takes it back",
+        ),
+    ),
+    FalseAlarm(
+        "a loss is printed with the other sign",
+        "it concerns the report, not what is minimised",
+        ("pyro-ppl/pyro #1982, #2798 (opened)",),
     ),
     FalseAlarm(
         "something is added to the rate",

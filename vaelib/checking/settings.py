@@ -250,3 +250,13 @@ MISNAMED: dict[tuple[str, str], str] = {
     ("a1.1", "E24: standard deviations added"): "standard deviations added",
     ("a2.1", "E8: sigma left out of the constant"): "sigma left out of the constant",
 }
+
+# Places that twins cite for an error and that are none of its sources; each waits for what is to be cited.
+MISCITED: dict[tuple[str, str], str] = {
+    ("2.7", "E24: variance passed as scale"): "ibp_vae #3",
+    ("5.1", "E24: variance passed as scale"): "ibp_vae #3",
+    ("6.1", "E24: variance passed as scale"): "ibp_vae #3",
+    ("6.1", "E24: log sigma used as log variance"): "pytorch_geometric PR #1368 is of E6, as it is",
+    ("8.3", "E10: mean of the logs"): "respy PR #288",
+    ("a2.3", "E10: mean of the logs"): "respy PR #288",
+}

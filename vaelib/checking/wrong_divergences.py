@@ -36,7 +36,8 @@ ONE_LEVEL = (
         "J > 1, wherever the value counts: (J - 1)/2 nats too much. The gradient is right.",
         "a loss that is called a loss may drop constants",
         (
-            "ericjang/draw #8 and the present draw.py line 191 (opened; code read): 45 nats per image at J = T = 10",
+            "ericjang/draw #8 and the present draw.py line 191 (opened; code read): 45 nats per image at J = T = 10; "
+            "PR #6 (open) has it right",
             "scalanlp/breeze #554 (opened): J/2 as an integer division, a neighbour",
         ),
     ),

@@ -44,7 +44,10 @@ OBJECTIVES = (
         r"\frac1N \sum_{n=1}^N (\frac{d_n}{D} + \frac NM R_n)",
         "beta is D N / M and depends on the batch and the data set.",
         "M/N on both terms (Kingma & Welling 2014, eq. 8); 1/M on a rate of weights that the whole data set shares",
-        ("AntixK/PyTorch-VAE #11, #35 (opened): the code of January 2020 to December 2021",),
+        (
+            "AntixK/PyTorch-VAE #11, #35 (opened): the code of January 2020 to December 2021; #56 (opened, beginning): "
+            "the constant 0.00025 that replaced it",
+        ),
     ),
     Mistake(
         "E3",
