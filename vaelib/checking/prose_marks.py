@@ -68,12 +68,13 @@ def fits(number: Number, found: Found, kind: str = "out") -> bool:
     A constant in code has to be the number itself; an output or a figure has to show as many digits.
     """
     scale = (100 if number.percent else 1) / Fraction(100 if found.percent else 1)
-    off, last = abs(found.value * scale - number.value), found.unit * scale
+    target, last = found.value * scale, found.unit * scale
     if kind == "code":
-        return off == 0
+        return target == number.value
     if number.unit == 0:  # a fraction is written: exact, or as near as the digits found can tell
-        return off <= (last / 2 or abs(number.value) / 10**9)
-    return off <= number.unit / 2 and (kind == "calc" or last <= number.unit)
+        return abs(target - number.value) <= (last / 2 or abs(number.value) / 10**9)
+    rounded = math.floor(abs(target) / number.unit + Fraction(1, 2)) * number.unit
+    return rounded == abs(number.value) and target * number.value >= 0 and (kind == "calc" or last <= number.unit)
 
 
 def _lines_of(other: str, sources: Sources) -> tuple[str, ...]:

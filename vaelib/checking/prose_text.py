@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 UNITS = (
-    "nats? bits? ms seconds? minutes? hours? bytes? MiB GiB GB MB images?(?:/s)? thumbnails? digits epochs? "
+    "nats? bits? ms seconds? minutes? hours? bytes? metres? MiB GiB GB MB images?(?:/s)? thumbnails? digits epochs? "
     "pixels? dimensions? latents? units draws? samples? steps? examples? weights? parameters? cases? numbers shadows? "
     "prisoners? evenings? seeds? classes words pairs eigenvalues degrees rays points levels"
 )
@@ -19,10 +19,11 @@ BLANK = "\0"  # stands for each character that is not read, so that places stay 
 
 _DIGITS = r"(?:\d{1,3}(?:(?:,|\{,\})\d{3})+|\d+)(?:\.\d+)?"
 NUMBER = re.compile(
-    r"\\[dt]?frac\s*(?:(?P<a>\d)|\{(?P<aa>\d+)\})\s*(?:(?P<b>\d)|\{(?P<bb>\d+)\})"
-    r"|(?<![\w.])(?P<sign>(?<![)\]}+])[-−+])?"
-    r"(?:(?P<power>10\^(?:\{-?\d+\}|\d))|(?P<digits>" + _DIGITS + r")(?:[eE](?P<e>[-+]?\d+)\b"
-    r"|\s*(?:\\cdot|\\times|×)\s*10\^\{?(?P<ten>-?\d+)\}?|/(?P<over>\d+)(?![\d/.]))?)(?P<word>\s(?:million|thousand)\b)?"
+    r"(?P<sign>(?<![)\]}+\w.])[-−+])?"
+    r"(?:\\[dt]?frac\s*(?:(?P<a>\d)|\{(?P<aa>\d+)\})\s*(?:(?P<b>\d)|\{(?P<bb>\d+)\})"
+    r"|(?<![\w.])(?:(?P<power>10\^(?:\{-?\d+\}|\d))|(?P<digits>" + _DIGITS + r")(?:[eE](?P<e>[-+]?\d+)\b"
+    r"|\s*(?:\\cdot|\\times|×)\s*10\^\{?(?P<ten>-?\d+)\}?|/(?P<over>\d+)(?![\d/.]))?)"
+    r"(?P<word>\s(?:million|thousand)\b)?)"
 )
 _CLOSERS = rf"[*_$)\]}}{BLANK}]*"
 _PERCENT = re.compile(rf"{_CLOSERS}\s*(?:\\?%|per ?cent\b)")
@@ -60,7 +61,9 @@ _LEFT_OUT = [
 _EQUATION = re.compile(r"\$\$.*?\$\$|\\begin\{(equation|align|gather|multline)\*?\}.*?\\end\{\1\*?\}", re.DOTALL)
 _TAG = re.compile(r"\\tag\*?\{([^}]*)\}")
 _REFERENCES = {
-    "equation": re.compile(rf"(?<![\w)\]])\({_ID}(?=[),;])|\b[Cc]laims?\s+{_ID}(?:(?:,| and|, and| to)\s+{_ID})*\b"),
+    "equation": re.compile(
+        rf"(?<![\w)\]])\({_ID}(?=[),;])|\b(?:[Cc]laims?|[Ee]quations?)\s+{_ID}(?:(?:,| and|, and| to)\s+{_ID})*\b"
+    ),
     "notebook": re.compile(r"\b[Nn]otebooks? (\d\d|[aA]\d)\b|\[(\d\d|[aA]\d)\b"),
     "section": re.compile(r"\bSections? (\d+)\b"),
     "exercise": re.compile(r"\b[Ee]xercises? (\d+)\b"),
@@ -94,9 +97,9 @@ def value(match: re.Match[str]) -> tuple[Fraction, Fraction]:
     """The value of a number that `NUMBER` found, and what its last digit is worth: 0 for a fraction."""
     found = match.groupdict()
     above, below = found["a"] or found["aa"], found["b"] or found["bb"]
-    if above:
-        return Fraction(int(above), int(below) or 1), Fraction(0)
     sign = -1 if found["sign"] in ("-", "−") else 1
+    if above:
+        return Fraction(sign * int(above), int(below) or 1), Fraction(0)
     if found["power"]:
         ten = Fraction(10) ** int(found["power"][3:].strip("{}"))
         return sign * ten, ten
@@ -130,7 +133,7 @@ def numbers(text: str) -> list[Number]:
         has_unit &= not _PART.search(text[: match.start()])
         long = re.search(r"\d{3}|\d[.,eE^]|\{,", match[0]) is not None
         size, unit = value(match)
-        if match["sign"] and re.search(r"[\w)\]}]$", readable[: match.start()].rstrip(BLANK)):
+        if match["sign"] and re.search(r"[\w)\]}]\Z", readable[: match.start()].rstrip(BLANK)):
             size = abs(size)  # no sign: what joins the numbers of 784-200, with a mark between
         percent = bool(_PERCENT.match(after))
         found.append(Number(match.start(), match.end(), match[0], size, unit, percent, long or has_unit))
