@@ -450,6 +450,21 @@ def test_laws_of_a_family_are_told_apart_by_parameters(tmp_path):
     assert claim.report().problems == []
 
 
+@pytest.mark.parametrize(
+    "definition",
+    [
+        r"q(i) = \prod_{i=1}^2 q_i(z_i)",  # the argument is what the product runs over
+        r"q(z) = \prod_{i=1}^2 q_i(i_i)",  # the index has one
+        r"f_z(z_i) = \log q_i(z_i)",
+        r"q(z, z) = z^2",
+    ],
+)
+def test_a_letter_with_two_meanings_in_a_definition_cannot_be_read(definition, tmp_path):
+    show(tmp_path, {"D6.1": definition, "6.4": "a = b"})
+    with pytest.raises(ValueError, match="has two meanings in what is said of"):
+        Claim("6.4", "nothing", source="by hand", uses=["D6.1"])
+
+
 def laws(*each):
     return np.array(each)
 

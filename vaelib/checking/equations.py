@@ -127,8 +127,8 @@ class Equation:
         conditions = [c for c in conditions if _mentioned([c]) & _mentioned([statement])]
         left = statement.sides[0]
         if len(statement.sides) > 1:
-            if left.kind == "apply" and len(formal := arguments_of(written(left))) > len(set(formal)):
-                raise Unreadable(f"{written(left)} has one name for two arguments")
+            if twice := sorted(_ambiguous(statement)):
+                raise Unreadable(f"{twice[0]} has two meanings in what is said of {written(left)}")
             self.definitions.append((statement, conditions))
             if left.kind == "apply":  # f_k(x) says that f_{k+1} is a function as well
                 self.functions |= {written(left).partition("(")[0], left.parts[0].parts[0]}
@@ -240,6 +240,17 @@ class Parts:
 def _mentioned(statements: Iterable[Statement]) -> set[str]:
     """The names in some statements."""
     return {written(n) for s in statements for side in s.sides for n in side.walk() if n.kind == "name"}
+
+
+def _ambiguous(statement: Statement) -> set[str]:
+    """Letters with two meanings in a definition: for two arguments, argument and running index, index and indexed."""
+    nodes = [node for side in statement.sides for node in side.walk()]
+    names = [n for n in nodes if n.kind == "name" and n.parts[1]]
+    indices = {written(i) for n in names for i in n.parts[1] if i.kind == "name"}
+    formal = arguments_of(written(statement.sides[0])) if statement.sides[0].kind == "apply" else []
+    running = {written(r[0]) for n in nodes if n.kind == "large" for r in n.parts[1] if isinstance(r, tuple)}
+    twice = {name for name in formal if formal.count(name) > 1}
+    return twice | (running & set(formal)) | (indices & {n.parts[0] for n in names})
 
 
 def mere(node: Node) -> bool:
