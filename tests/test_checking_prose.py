@@ -291,9 +291,14 @@ def test_every_number_in_the_text_has_a_source(path):
         assert found, f"{path.stem} is marked: take it off PENDING"
         pytest.skip(PENDING[path.stem])
     assert not found, "\n".join(found)
+
+
+@pytest.mark.slow
+@each_notebook
+def test_every_changed_digit_is_noticed(path):
     unnoticed, count = changed_digits(path)
     assert not unnoticed, "\n".join(unnoticed)
-    assert count > 0
+    assert count > 0 or path.stem in PENDING
 
 
 @each_notebook

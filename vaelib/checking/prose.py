@@ -44,8 +44,8 @@ from .prose_text import NUMBER, Number, marked, references, tags, value
 def problems(path: Path | str) -> list[str]:
     """One line for each number in a notebook's text that is wrong, has no mark, or has one that leads nowhere.
 
-    Also names references to equations, notebooks, sections, exercises, files, and to this course's statements and
-    errors, that do not exist. The notebook is read as it is stored; nothing is executed.
+    Also names references to equations, notebooks, sections, exercises and files that do not exist. The notebook is read
+    as it is stored; nothing is executed.
     """
     path = Path(path)
     cells, sources = read(path), sources_of(path)
@@ -76,7 +76,7 @@ def propose(path: Path | str) -> Iterator[tuple[str, str, list[str]]]:
     for id, text, _ in texts(read(path)):
         for number in marked(text)[1]:
             offers = [[f"out: {words}" for words in _words_before(number, line)] for line in sources.lines]
-            offers += [[f"code: {words}" for words in texts] for texts in _code_around(number, sources.code)]
+            offers += [[f"code: {words}" for words in some] for some in _code_around(number, sources.code)]
             figures = [(key, item) for key, items in sources.figures.items() for item in items]
             offers += [[f"cite: {key} {item.partition(' ')[2]}"] for key, item in figures]
             shortest = (next(filter(partial(_holds, number, sources), some), None) for some in offers)
