@@ -205,6 +205,7 @@ WRONG = {
     "an unknown figure": ("84.78<!-- cite: burda2016 training -->", "no figure of burda2016 has these words"),
     "a number that is set in the text": ("30 nats<!-- given -->", "only an exercise may set a number"),
     "a kind that does not exist": ("30 nats<!-- said: so -->", "the kinds of marks are"),
+    "a mark in a formula": ("of $a = 99.0<!-- out: test NLL -->$ nats", "is not hidden everywhere"),
     "a mark that shows": ("99.0<!-- out: test -- NLL -->", "is not hidden everywhere"),
     "an equation that does not exist": ("by (1.7),", "there is no equation 1.7"),
     "a claim that does not exist": ("claim 1.7", "there is no equation 1.7"),

@@ -62,8 +62,9 @@ def wrong(text: str, sources: Sources, in_exercises: bool = False) -> list[str]:
     said += [(n.start, f"{_place(text, n)} has no mark") for n in bare]
     for number, mark, (kind, words) in pairs:
         reason = complaint(number, kind, words, sources, in_exercises)
-        if re.search(r"--|[$`|]", mark.text):
-            reason = "a mark with --, $, | or ` in it is not hidden everywhere"
+        paragraph = text[: mark.start].rpartition("\n\n")[2]
+        if re.search(r"--|[$`|]", mark.text) or len(re.findall(r"(?<!\\)\$", paragraph)) % 2:
+            reason = "a mark within a formula, or with --, $, | or ` in it, is not hidden everywhere"
         if reason:
             said.append((number.start, f"{_place(text, number)}, {kind}: {words}: {reason}"))
     return [line for _, line in sorted(said)]
