@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from . import probes, verdicts
+from . import averages, estimators, probes, verdicts
 from .mistakes import MISTAKES
 from .probes import ALIASES, AXES, Candidate, Fit, Form
 from .samplers import judge_sample, looks_like_a_sample
@@ -43,11 +43,32 @@ def audit(
     It is called with drawn inputs of several sizes, and what it gives is written as a sum of terms whose right and
     wrong forms are known; value and gradient are judged apart. Its parameters' names say what it takes: x, logits or
     x_hat (B, D); mu, logvar, log_sigma, sigma or var (B, J); z (B, J); x_logvar (B, D); log_w or log_px (K, B); rate
-    (B,).
+    (B,), or of several levels rate_1, rate_2, the last the top's.
 
         vl.audit(loss, x=x, mu=mu, logvar=logvar)        tensors, or their shapes, say the sizes that you use
         vl.audit(loss, x="target", mu="loc")             your names of what the function takes
         vl.audit(loss, x=x, encode=model.encode, decode=model.decode)      a whole model, that is called as it is
+
+    Free bits are found where their threshold is given by name; an average over a data set as a function of `batches`,
+    a list of log p(x), (b,) for each; an estimator of the gradient as a function of mu, a spread and
+    `log_likelihood`, a function of z, that gives what is to be differentiated:
+
+        >>> def late(rate, free_bits, pixels):
+        ...     return (rate / pixels).clamp_min(free_bits).mean()
+        >>> audit(late, free_bits=2.0, pixels=64).verdict
+        'this is E19: the rate is multiplied by 1/pixels and clamped then: 128 nats are free, not 2'
+        >>> audit(lambda batches: -sum(b.mean() for b in batches) / len(batches), called="nll").verdict
+        'this is E21d: the mean of batch means, although the last batch is short'
+        >>> import torch
+        >>> def score(mu, sigma, log_likelihood):
+        ...     q = torch.distributions.Normal(mu, sigma)
+        ...     z = q.sample()
+        ...     return (log_likelihood(z).detach() * q.log_prob(z).sum(1)).mean()
+        >>> audit(score).verdict
+        "this is E15e: the divergence's gradient is left out"
+
+    What it cannot see: E9 and E20 are about what a number is called, E16 draws its own samples, and E12, E13, E21b,
+    E21e and E25 need the draws of all levels, or the number of samples that was asked for.
 
     Args:
         function: returns one number, or one for each example; of several the first, or the one called "loss".
@@ -69,8 +90,13 @@ def audit(
         from .recorded import audit_model
 
         return audit_model(function, encode, decode, beta=beta, sigma=sigma, **inputs)
+    called = (called or getattr(function, "__name__", "")).lower()
+    if "batches" in probes.parameters(function):
+        return averages.judge_batches(function, called, inputs)
+    if "log_likelihood" in probes.parameters(function):
+        candidate = prepared(function, inputs | {"log_likelihood": "log_likelihood"})
+        return estimators.judge_estimator(function, candidate.names | candidate.fixed)
     candidate = prepared(function, inputs)
-    called = (called or candidate.called).lower()
     probes.probed(candidate)
     return judged(candidate, called, beta, sigma)
 
@@ -86,6 +112,11 @@ def judged(candidate: Candidate, called: str, beta: float | None, sigma: float |
         return rate(candidate, probes.level_rates())
     if "z" in takes:
         return density(candidate)
+    levels = sorted(name for name in takes if name.startswith("rate_"))
+    if levels:
+        return averages.judge_levels(candidate, levels, reduced)
+    if takes in ({"rate"}, {"log_px"}):
+        return given(candidate)
     if takes & {"rate", "log_px"}:
         terms = Form({"reconstruction": reduced, "rate": lambda a: a["rate"]}, "", "log p(x|z), as it is given")
         return whole_loss(candidate, [terms], beta, sigma, called)
@@ -104,6 +135,17 @@ def judged(candidate: Candidate, called: str, beta: float | None, sigma: float |
     raise ValueError(
         f"the function takes {', '.join(sorted(takes)) or 'nothing'}: expected names such as {', '.join(AXES)}"
     )
+
+
+def given(candidate: Candidate) -> Audit:
+    """A rate or a log-likelihood as it is given, summed or averaged."""
+    (name,) = candidate.takes
+    column = {"rate": lambda a: a["rate"]} if name == "rate" else {"reconstruction": reduced}
+    fit = probes.fitted(candidate, [Form(column, "", "a given likelihood")])
+    found = averages.clamped(candidate, {}) if fit is None and name == "rate" else None
+    if fit is None:
+        return found or unexplained(candidate, "an average", Form(column))
+    return verdicts.judge_rate(candidate, fit) if name == "rate" else verdicts.judge_reconstruction(candidate, fit)
 
 
 def reduced(a: probes.Arrays) -> np.ndarray:
@@ -156,8 +198,9 @@ def whole_loss(
     """A reconstruction and a rate."""
     fit = probes.fitted(candidate, forms) or probes.fitted(candidate, forms, constant=True)
     if fit is None:
-        batch = with_batch_totals(candidate, forms)
-        return batch or unexplained(candidate, "a loss", forms[0])
+        first = {"reconstruction": forms[0].columns["reconstruction"]}
+        found = with_batch_totals(candidate, forms) or averages.clamped(candidate, first)
+        return found or unexplained(candidate, "a loss", forms[0])
     found = verdicts.judge_loss(candidate, fit, beta, sigma, called)
     if candidate.grey and "Bernoulli" in fit.form.words and "continuous" not in fit.form.words:
         found = noted(found, "your x is grey: a training loss, but reported as a likelihood of grey images it is E9")
@@ -181,7 +224,7 @@ def rate(candidate: Candidate, known: list[Any] | None = None) -> Audit:
     forms = [Form({"rate": make}, number, words) for number, words, make in known or probes.rates()]
     fit = probes.fitted(candidate, forms) or probes.fitted(candidate, forms, constant=True)
     if fit is None:
-        return unexplained(candidate, "a rate", forms[0])
+        return averages.clamped(candidate, {}) or unexplained(candidate, "a rate", forms[0])
     return with_gradient(candidate, fit, verdicts.judge_rate(candidate, fit))
 
 

@@ -51,7 +51,14 @@ VECTORS = (
 SIZES = {"J": ("mu", "sigma", "z"), "D": ("x_hat", "x"), "K": ("w",), "N": ("R", "d"), "L": ("g", "xi")}
 SAME = {"mu": "m", "sigma": "s", "xi": "varepsilon"}  # where a claim has these letters, and says nothing else
 NUMBER = (float, int, np.number, np.ndarray)
-FAILS = (ValueError, LookupError, TypeError, ArithmeticError, AttributeError)  # no meaning, or no value, in a claim
+FAILS = (
+    ValueError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+)  # no meaning, or no value, in a claim
 
 
 def named_after(twin: str) -> list[str]:

@@ -30,6 +30,9 @@ ALIASES |= {"mu_p": "prior_mu", "logvar_p": "prior_logvar", "mean2": "prior_mu",
 ALIASES |= {"mean1": "mu", "logvar1": "logvar", "mu_q": "mu", "logvar_q": "logvar", "mu1": "mu", "mu2": "prior_mu"}
 ALIASES |= {"kl": "rate", "kld": "rate", "log_variance": "logvar", "recons": "x_hat", "inputs": "x", "input": "x"}
 ALIASES |= {"images": "x"}
+LEVELS = range(1, 6)  # of a hierarchy, from the bottom
+AXES |= {f"rate_{level}": "B" for level in LEVELS}
+ALIASES |= {f"{name}_{level}": f"rate_{level}" for level in LEVELS for name in ("kl", "kld")}
 
 
 @dataclass
@@ -88,6 +91,8 @@ class Candidate:
         arrays |= {"var": np.exp(logvar), "z": mu + np.exp(logvar / 2) * rng.normal(size=mu.shape), "x": x}
         arrays |= {"logits": logits, "x_hat": logits if self.real else 1 / (1 + np.exp(-logits))}
         arrays |= {"x_logvar": rng.normal(size=logits.shape), "rate": np.exp(rng.normal(size=n["B"]))}
+        arrays["rate"] *= 10.0 ** (seed % 4)  # small and large ones, so that a threshold shows
+        arrays |= {f"rate_{level}": np.exp(rng.normal(size=n["B"])) for level in LEVELS}
         arrays |= {name: rng.normal(-9, 2, (n["K"], n["B"])) for name in ("log_w", "log_px")}
         arrays |= {"prior_mu": rng.normal(size=mu.shape), "prior_logvar": rng.normal(size=mu.shape)}
         shaped = {
