@@ -123,6 +123,26 @@ def test_a_twin_of_an_inequality_has_to_break_the_bound_wherever_the_truth_stand
         assert claim.report().problems == []
 
 
+def test_an_integral_over_a_law_of_scipy_has_no_table_to_run_over(tmp_path):
+    show(tmp_path, {"1.1": r"r(x) = \int p(x \mid z)\, p(z)\, dz"})
+    define = {"p(z)": stats.norm(0, 1), "p(x|z)": lambda x, z, s: stats.norm.pdf(x, z, s)}
+    claim = Claim("1.1", "a marginal", source="by hand", define=define)
+    given = cases(5, x=normal(0, 1), s=loguniform(0.5, 2))
+    claim.numeric("of a sum", lambda x, s: stats.norm.pdf(x, 0, math.hypot(1, s)), given)
+    claim.twin("no prior", r"\int p(x \mid z)\, dz")
+    assert claim.report().problems == []
+
+
+def test_a_law_may_be_a_table_of_symbols(tmp_path):
+    show(tmp_path, {"1.1": r"\mathbb E_q[\log p(z)] = \sum_z q(z) \log p(z)"})
+    define = {"q(z)": lambda q: q, "p(z)": lambda p: p}
+    claim = Claim("1.1", "a mean", source="by hand", define=define)
+    q, p = (np.array(sympy.symbols(f"{name}1:3", positive=True)) for name in "qp")
+    claim.symbolic("two states", q[0] * sympy.log(p[0]) + q[1] * sympy.log(p[1]), {"q": q, "p": p})
+    claim.twin("of q", r"\mathbb E_q[\log q(z)]")
+    assert claim.report().problems == []
+
+
 def test_symbols_and_balls_read_the_page_as_well():
     m1, m2 = sympy.symbols("m1 m2", real=True)
     s1, s2 = sympy.symbols("s1 s2", positive=True)

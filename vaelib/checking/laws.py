@@ -43,7 +43,7 @@ class Values(Sums):
                     value = self._picked(value, arguments, formal, law=True)
             else:
                 keys = [key for key in self.names if key.partition("(")[0] == written(node)]
-                keys = [key for key in keys if getattr(self.names[key], "dtype", "") != "O"]  # not q_i, for each i
+                keys = [key for key in keys if not _each_a_law(self.names[key])]  # not q_i, for each i
                 value = self.names[min(keys, key=lambda key: "(" not in key)] if keys else None
                 value = value.law() if hasattr(value, "law") else value
                 if not keys and node.parts[1]:  # q_i, a law for each i
@@ -240,3 +240,8 @@ class Values(Sums):
         from scipy import special
 
         return special.entr(q).sum() if self.numbers else -np.sum(q * self.f.log(q))
+
+
+def _each_a_law(value: Any) -> bool:
+    """Whether it is an array of laws, and not a table of probabilities, which may be symbols."""
+    return isinstance(value, np.ndarray) and value.dtype == object and hasattr(value.flat[0], "logpdf")
