@@ -263,6 +263,20 @@ def test_a_level_of_a_chain_whose_prior_moves_along_has_no_rate_and_is_not_calle
     assert "1 of 1 units active: in use, every unit" in second
 
 
+def test_a_level_that_moves_a_little_while_its_prior_does_not_is_not_said_to_be_known_from_above():
+    """q(z_1 | x) = N(x / 5, 1) against N(0, 1): a rate of 0.02 nats, of which the level above knows nothing."""
+    encoder, decoder, ignorant = (vl.Gaussian(1, 1, (), scale=1.0) for _ in range(3))
+    for layer, weight in ((encoder, 0.2), (decoder, 1.0), (ignorant, 0.0)):
+        torch.nn.init.constant_(layer.heads[0].weight, weight)
+        torch.nn.init.zeros_(layer.heads[0].bias)
+    model = vl.MHVAE([encoder, Narrow()], [decoder, ignorant], vl.StandardNormal(1))
+    x = torch.tensor([[-1.0], [1.0]]).repeat(200, 1)
+    first = vl.diagnostics.collapse_report(model, x, samples=200).splitlines()[0]
+    assert (
+        "1 of 1 units active: next to no rate: what moves with x moves little, and its prior does not know it" in first
+    )
+
+
 # Priors without a closed form
 
 

@@ -149,16 +149,28 @@ def surgery(model: Hierarchy, x: Any, samples: int = 1000, seed: int = 0) -> Sur
 def collapse_report(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) -> str:
     """One line per level: its rate, its active units, and in words whether the posterior has collapsed to the prior.
 
-    A level below the top of a chain may have next to no rate and yet be in use: its prior p(z_t | z_{t+1}) goes along.
+    A level below the top of a chain may have next to no rate and yet be in use, where its prior p(z_t | z_{t+1}) goes
+    along: where the prior's mean has at least half the variance over x that the posterior's mean has.
     """
     lines = []
     active = active_units(model, x, samples=samples, seed=seed)
+
+    def mean_of_prior(_level: int, z: Tensor, _q: Distribution, p: Distribution) -> Tensor:
+        return p.mean.expand_as(z).mean(0)
+
+    def goes_along(level: int, units: Tensor) -> bool:
+        prior = torch.cat(_per_level(model, suited(model, x), samples, seed, mean_of_prior)[level - 1])
+        posterior = posterior_means(model, x, samples, seed)[level - 1]
+        return bool(2 * prior[:, units].var(0).sum() > posterior[:, units].var(0).sum())
+
     for level, (units, rates) in enumerate(zip(active, _rates(model, x, samples, seed), strict=True), start=1):
         rate, used, size = rates.sum().item(), int(units.sum()), len(units)
         if rate < 0.1 and (used == 0 or model.closed_form(level)):
             verdict = "collapsed: it carries next to nothing"
-        elif rate < 0.1:
+        elif rate < 0.1 and goes_along(level, units):
             verdict = "next to no rate: what moves with x, its prior knows from the level above"
+        elif rate < 0.1:
+            verdict = "next to no rate: what moves with x moves little, and its prior does not know it"
         elif used == 0:
             verdict = "away from the prior, yet the same for every x: it carries nothing"
         elif used < size / 10:
