@@ -230,9 +230,7 @@ def test_a_margin_within_the_tolerance_is_refused():
 def test_a_lax_tolerance_is_seen_by_the_twin():
     made = sound()
     made.numeric("lax", lambda x: x * x, SOME, tol=0.5)
-    assert made.report().problems == [
-        "numeric witness 'lax', twin 'one too much': off by 1 at most, and must exceed 5"
-    ]
+    assert made.report().problems == ["numeric witness 'lax', twin 'one too much': off by 1 at most, and must exceed 5"]
 
 
 def test_a_twin_may_be_left_to_the_witnesses_that_can_evaluate_it():

@@ -143,6 +143,18 @@ def test_a_law_may_be_a_table_of_symbols(tmp_path):
     assert claim.report().problems == []
 
 
+def test_the_page_may_say_what_h_of_a_number_is(tmp_path):
+    show(tmp_path, {"D1.1": r"H(x) = -x \log x - (1 - x) \log(1 - x)", "1.1": r"E = \sum_d H(x_d)"})
+    claim = Claim("1.1", "entropies of coins", source="by hand", uses=["D1.1"])
+    claim.numeric("scipy", lambda x: (special.entr(x) + special.entr(1 - x)).sum(), cases(5, x=simplex(4)))
+    claim.twin("half of it", r"-\sum_d x_d \log x_d")
+    assert claim.report().problems == []
+    show(tmp_path, {"D1.1": r"H(x) = -x \log x + (1 - x) \log(1 - x)", "1.1": r"E = \sum_d H(x_d)"})
+    changed = Claim("1.1", "entropies", source="by hand", uses=["D1.1"])
+    changed.witnesses = claim.witnesses
+    assert changed.report().problems
+
+
 def test_symbols_and_balls_read_the_page_as_well():
     m1, m2 = sympy.symbols("m1 m2", real=True)
     s1, s2 = sympy.symbols("s1 s2", positive=True)

@@ -67,7 +67,8 @@ def heads(text: str) -> set[str]:
             reader.place = place
             try:
                 name = reader.name()
-                if reader.next == "(" and plain(name) and name.parts[0] not in KNOWN:
+                # H[q] is an entropy, but H(x) = ... says what H(x) is
+                if reader.next == "(" and plain(name) and name.parts[0] not in KNOWN - {"H"}:
                     reader.skip("(", ")")
                     found |= {identifier(name)} if reader.next == "=" else set()
             except Unreadable:
