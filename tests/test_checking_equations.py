@@ -497,6 +497,14 @@ def test_a_letter_with_two_meanings_in_a_definition_cannot_be_read(definition, t
         Claim("6.4", "nothing", source="by hand", uses=["D6.1"])
 
 
+@pytest.mark.parametrize("index", ["r", "0", "i - 3"])
+def test_an_index_is_a_whole_number_from_one_on(index, tmp_path):
+    show(tmp_path, {"6.4": f"R = x_{{{index}}}"})
+    claim = Claim("6.4", "an entry", source="by hand", define={"i": 2, "r": 0.5})
+    claim.numeric("by hand", lambda x: x[-1], cases(1, x=normal(0, 1, 3)))  # which a slip of Python's would give
+    assert "and no index" in claim.report().problems[0]
+
+
 def laws(*each):
     return np.array(each)
 

@@ -90,7 +90,12 @@ class Arithmetic:
 
     def _position(self, node: Node) -> Any:
         place = self._place(node)
-        return int(self.of(node)) - 1 if place is None else place.entry
+        if place is not None:
+            return place.entry
+        value = self.of(node)
+        if value != int(value) or value < 1:  # -1 would be the last
+            raise Unsaid(f"{written(node)} is {value}, and no index")
+        return int(value) - 1
 
     def _of_number(self, digits: str) -> Any:
         return self.f.number(digits)
