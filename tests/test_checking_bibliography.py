@@ -12,7 +12,6 @@ ENTRIES = read((run.NOTEBOOKS / "references.bib").read_text(encoding="utf-8"))
 
 # Notebooks whose citations are not in line yet, each with what is missing; one that is must leave this list.
 PENDING: dict[str, str] = {
-    "02_divergence.ipynb": "source= of 2.3 (MacKay, a number) and 2.7 (appendix B is about N(0, I) alone)",
     "09_hierarchies.ipynb": "source= of 9.7: numbers that are not confirmed",
     "10_training_an_mhvae.ipynb": "source= of 10.2 and 10.3: Sønderby, section 2.2",
 }
