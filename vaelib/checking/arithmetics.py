@@ -98,26 +98,12 @@ def sympy_namespace() -> SimpleNamespace:
         else:
             raise Unsaid("a mean under a law that is not normal, in symbols")
 
-        def taylor(x: Any, u: Any) -> Any:
-            """The same for a polynomial that is better not multiplied out; None where it has a high degree."""
-            total, x = s.Integer(0), s.sympify(x)
-            for k in range(12):
-                total += 0 if k % 2 else x.subs(u, 0) * s.factorial2(k - 1) / s.factorial(k)
-                x = s.diff(x, u)
-                if x == 0:
-                    return total
-            return None
-
-        def moment(x: Any, u: Any) -> Any:
-            """The mean of x, a polynomial in u: E[u^k] is (k - 1)!! for even k, else 0."""
-            return sum(c * (0 if k % 2 else s.factorial2(k - 1)) for (k,), c in s.Poly(x, u).terms())
-
         for u in noise:
-            if not np.ndim(value) and s.sympify(value).is_polynomial(u) and (found := taylor(value, u)) is not None:
+            if not np.ndim(value) and s.sympify(value).is_polynomial(u) and (found := _taylor(value, u)) is not None:
                 value = found
                 continue
             if not np.ndim(value) and (expanded := s.expand(value)).is_polynomial(u):
-                value = moment(expanded, u)
+                value = _moment(expanded, u)
                 continue
             bell = s.exp(-(u**2) / 2) / s.sqrt(2 * s.pi)
             value = each(lambda x, u=u, bell=bell: s.expand(s.integrate(s.expand(x * bell), (u, -s.oo, s.oo))))(value)
@@ -125,6 +111,26 @@ def sympy_namespace() -> SimpleNamespace:
 
     over = {"integral": integral, "derivative": derivative, "mean": mean, "max": s.Max, "min": s.Min}
     return SimpleNamespace(**lifted, **over, sum=np.sum, pi=s.pi, name="sympy", number=number)
+
+
+def _taylor(x: Any, u: Any) -> Any:
+    """As `_moment`, for a polynomial that is better not multiplied out; None where it has a high degree."""
+    import sympy as s
+
+    total, x = s.Integer(0), s.sympify(x)
+    for k in range(12):
+        total += 0 if k % 2 else x.subs(u, 0) * s.factorial2(k - 1) / s.factorial(k)
+        x = s.diff(x, u)
+        if x == 0:
+            return total
+    return None
+
+
+def _moment(x: Any, u: Any) -> Any:
+    """The mean of x, a polynomial in u: E[u^k] is (k - 1)!! for even k, else 0."""
+    import sympy as s
+
+    return sum(c * (0 if k % 2 else s.factorial2(k - 1)) for (k,), c in s.Poly(x, u).terms())
 
 
 def flint_namespace() -> SimpleNamespace:
