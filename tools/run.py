@@ -275,9 +275,8 @@ def stored_form(notebook) -> str:
         tags = list(cell.metadata.get("tags", []))
         if cell.cell_type == "code" and re.search(r"\bClaim\(", cell.source) and FOLDED not in tags:
             tags.append(FOLDED)
-        cell.metadata = {"tags": tags} if tags else {}
-        if FOLDED in tags:
-            cell.metadata["jupyter"] = {"source_hidden": True}
+        folded = {"jupyter": {"source_hidden": True}} if FOLDED in tags else {}
+        cell.metadata = folded | ({"tags": tags} if tags else {})
     return nbformat.writes(notebook, version=4) + "\n"
 
 

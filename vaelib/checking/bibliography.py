@@ -217,11 +217,11 @@ class Bibliography:
                 near = difflib.get_close_matches(one.name, self.by_name, 1)
                 lines.append(f"{one.name!r} is no entry" + (f"; {near[0]!r} is" if near else ""))
         for match in _ARXIV.finditer(block.text):
-            before = [c for c in cited if c.start < match.start() and c.entry]
-            if before and block.text[: match.start()].endswith(f" {before[-1].name.split()[-1]} ("):
-                theirs = before[-1].entry.fields.get("eprint")
-                if theirs != match[1]:
-                    lines.append(f"{before[-1].name} is not arXiv {match[1]}" + (f" but {theirs}" if theirs else ""))
+            before = [(c.name, c.entry) for c in cited if c.start < match.start() and c.entry]
+            for name, entry in before[-1:]:
+                theirs = entry.fields.get("eprint")
+                if theirs != match[1] and block.text[: match.start()].endswith(f" {name.split()[-1]} ("):
+                    lines.append(f"{name} is not arXiv {match[1]}" + (f" but {theirs}" if theirs else ""))
         for match in _EQUATIONS.finditer(block.text):
             owners = [c for c in cited if c.start < match.start()][-1:] or cited[:1]
             if not owners:
