@@ -207,6 +207,7 @@ UNMATCHED: dict[tuple[str, str], str] = {
         "E7: arguments swapped",
     ): "its arguments are moments that have no name in a formula",
     ("3.12", "E12: no outer expectation"): "the divergences given z_1, which lose their weights, have no name",
+    ("3.15", "E3: sum over the whole batch"): "the rates of the other examples have no letter there",
     ("4.11", "E18: minimised"): "what E18 leads to: the theta that makes the ELBO least, not a wrong formula of it",
     ("5.2", "E24: covariance passed as Cholesky factor"): "the same for matrices: L L^T in the place of L",
     ("9.6", "E7: KL with its arguments swapped"): "the posterior has no name that a formula can take",
@@ -224,7 +225,6 @@ UNMATCHED: dict[tuple[str, str], str] = {
 # Twins whose names say more than is so: they have the number of an error and are another, or none. Each waits for the
 # name that is given here.
 MISNAMED: dict[tuple[str, str], str] = {
-    ("3.11", "E16: states not weighed by q"): "states not weighed by q",
     ("4.4", "E23: beta = 1/2"): "half of the rate",
     ("6.1", "E24: log sigma used as log variance"): "E6: log sigma used as log variance",
     ("6.2", "E2: the weights ignored"): "the weights ignored",
