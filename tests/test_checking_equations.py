@@ -505,6 +505,19 @@ def test_an_index_is_a_whole_number_from_one_on(index, tmp_path):
     assert "and no index" in claim.report().problems[0]
 
 
+@pytest.mark.parametrize("wrong", [r"\frac{m}{2}", r"\frac{x}{1}"])
+def test_what_is_said_of_a_label_below_a_brace_is_read(wrong, tmp_path):
+    def problems(text):
+        show(tmp_path, {"6.4": text})
+        claim = Claim("6.4", "a sum", source="by hand")
+        claim.numeric("by hand", lambda m: 2 * m, cases(2, m=normal(0, 1)))
+        return claim.report().problems
+
+    right = r"R = m + \underbrace{m}_{T}, \qquad T = \frac{m}{1}"
+    assert problems(right) == []
+    assert problems(right.replace(r"\frac{m}{1}", wrong))
+
+
 def laws(*each):
     return np.array(each)
 

@@ -228,8 +228,8 @@ class Arithmetic:
         return self.of(inner)
 
     def _of_braced(self, inner: Node, label: Node) -> Any:
-        """What is above a brace; what is below has to have the same value, and is read unless it is a mere name."""
-        return self.agreeing([label, inner], strict=label.kind not in ("name", "apply"))
+        """What is above a brace; what is below has to have the same value, unless it is a name that is said nowhere."""
+        return self.agreeing([label, inner], strict=label.kind not in ("name", "apply") or self.knows(label))
 
     def _of_negative(self, inner: Node) -> Any:
         return -self.of(inner)
