@@ -30,6 +30,8 @@ SHOWN = {
     r"= \mathbb E_q[\log q(z_1, z_2 \mid x) - \log q(z_1 \mid x) - \log q(z_2 \mid x)]",
     "1.5": r"\operatorname{Var}(y) = \operatorname{Var}_k(\mathbb E[y \mid k]) "
     r"+ \mathbb E_k[\operatorname{Var}(y \mid k)]",
+    "D1.5": r"w = \frac{p(x \mid z_1) g(z_1)}{q(z_1 \mid x)}",
+    "1.7": r"m = \mathbb E_{q(z_1|x)}[w]",
     "1.6": r"m = \int p(x \mid z_1) p(z_1) dz_1",
 }
 DRAWS = {"x": normal(0, 1), "a": normal(0, 1), "s": loguniform(0.5, 2), "b": normal(0, 1), "u": loguniform(0.5, 2)}
@@ -169,6 +171,15 @@ def test_an_integral_over_what_a_table_has_an_axis_for_is_a_sum():
     assert claim.report().problems == []
 
 
+def test_a_name_that_the_page_defines_by_tables_is_worth_what_it_is_at_each_draw():
+    define = {"p(x|z1)": lambda g: g, "g(z1)": lambda h: h, "q(z1|x)": lambda q: q}
+    claim = Claim("1.7", "a mean", source="by hand", define=define, uses=["D1.5"])
+    draws = cases(5, g=simplex(3), h=simplex(3), q=simplex(3))
+    claim.numeric("by hand", lambda g, h, q: g @ h, draws)
+    assert claim.report().problems == []
+    assert claim.noticed(SHOWN["1.7"], {"D1.5": SHOWN["D1.5"].replace("g(z_1)", "g(z_2)")})
+
+
 @pytest.mark.parametrize("g", [lambda z: 3 * z * z - z + 2, lambda z: z**4, lambda z: math.cos(3 * z), abs])
 def test_a_mean_of_a_parabola_takes_a_short_way_and_no_other_function_does(g):
     mean = numpy_namespace().mean(g, Bell(numpy_namespace(), 0.3, 1.7))
@@ -189,3 +200,14 @@ def test_a_difference_that_is_not_zero_is_measured_and_not_simplified():
     low, high = proved_difference(sympy.log(x) + 1, sympy.log(x), "==")
     assert low[0] == pytest.approx(1)
     assert high[0] == math.inf
+
+
+def test_an_integral_of_two_normal_densities_in_symbols():
+    f = sympy_namespace()
+    m, a = sympy.symbols("m a", real=True)
+    s, t = sympy.symbols("s t", positive=True)
+    found = f.integral(lambda z: Bell(f, m, s).pdf(z) * Bell(f, a, t).pdf(z), f.number("-inf"), f.number("inf"))
+    expected = Bell(f, m, sympy.sqrt(s**2 + t**2)).pdf(a)
+    low, high = proved_difference(sympy.log(found / expected), 0, "==")
+    assert low[0] == high[0] == 0
+    assert f.integral(lambda z: sympy.exp(-abs(z)), f.number("-inf"), f.number("inf")) == 2  # no parabola

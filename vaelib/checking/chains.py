@@ -207,10 +207,19 @@ class Chains(Values):
     # --- Sums over tables ---------------------------------------------------------------------------------------------
 
     def _axis(self, name: str, body: Node) -> int | None:
-        for node in body.walk():
-            if node.kind == "apply" and isinstance(meaning := self._said(node), Part) and name in meaning.lengths:
-                return meaning.lengths[name]
-        return super()._axis(name, body)
+        found = super()._axis(name, body)
+        for node in body.walk() if found is None else ():
+            if node.kind != "apply":
+                continue
+            meaning, text = self._said(node), [self.written(a) for group in self.listed(node).parts[1] for a in group]
+            if isinstance(meaning, Part):
+                found = meaning.lengths.get(name)
+            elif hasattr(meaning, "right") and name in text:  # the page defines it
+                inside = (self._axis(meaning.formal[text.index(name)], side) for side in meaning.right)
+                found = next((length for length in inside if length is not None), None)
+            if found is not None:
+                break
+        return found
 
     def _said(self, node: Node) -> Any:
         try:

@@ -49,6 +49,12 @@ def family(statement: Statement) -> str:
     return f"{left.parts[0]}_" if left.parts[1][0] in indices else ""
 
 
+def free(values: Chains, statement: Statement) -> bool:
+    """Whether a function or law stands on the right with an argument that has no value yet."""
+    applied = [node for side in statement.sides[1:] for node in side.walk() if node.kind == "apply"]
+    return any(a.kind == "name" and not values.knows(a) for node in applied for group in node.parts[1] for a in group)
+
+
 def defined(values: Chains, left: Node, statement: Statement, conditions: list[Statement]) -> Any:
     """The value that a statement gives its left side, or the function that it defines, where its conditions hold.
 
@@ -59,7 +65,7 @@ def defined(values: Chains, left: Node, statement: Statement, conditions: list[S
     if left.kind not in ("name", "power") and values._quietly(left) is not None:
         values.agreeing(list(statement.sides), strict=True)
         return None
-    if not family(statement):
+    if not family(statement) and not free(values, statement):
         values.require(conditions)
         try:
             return values.agreeing(list(statement.sides[1:]), strict=True)

@@ -64,15 +64,25 @@ def changes(text: str) -> Iterator[tuple[str, str]]:
 
 def record(claim: "Claim", path: Path) -> None:
     """Adds a line of JSON for the claim's equation and each that it uses: every change, and whether it is noticed."""
+    seen = _noticed_before(path)  # by another claim that uses the same definition: once is enough
     lines: dict[str, dict[str, bool]] = {claim.id: {}}
     if claim.equation is not None:
         lines[claim.id] = {what: claim.noticed(new) for what, new in changes(claim.equation.text)}
         for number, text in claim.used.items():
-            lines[number] = {what: claim.noticed(claim.equation.text, {number: new}) for what, new in changes(text)}
+            lines[number] = {
+                what: (number, what) in seen or claim.noticed(claim.equation.text, {number: new})
+                for what, new in changes(text)
+            }
     with path.open("a", encoding="utf-8") as file:
         file.writelines(
             json.dumps({"id": n, "read": claim.equation is not None, "changes": c}) + "\n" for n, c in lines.items()
         )
+
+
+def _noticed_before(path: Path) -> set[tuple[str, str]]:
+    """The equation and the change of each that the record has as noticed."""
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return {(line["id"], what) for line in lines for what, noticed in line["changes"].items() if noticed}
 
 
 def score(lines: list[dict[str, Any]], equations: dict[str, str]) -> dict[str, dict[str, bool]]:

@@ -317,7 +317,8 @@ class Arithmetic:
             return any(self._huge(part) for part in node.parts)
         if node.kind == "apply":
             try:
-                return hasattr(self._meaning(*node.parts)[0], "logpdf")
+                meaning = self._meaning(*node.parts)[0]
+                return hasattr(meaning, "logpdf") or hasattr(meaning, "log")
             except Unsaid:
                 return False
         return node.kind in ("factorial", "normal") or (
