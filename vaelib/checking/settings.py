@@ -169,13 +169,21 @@ READINGS: dict[str, Reading] = {
     "9.12": {"a": "a_2", "b": "b_2", "t": r"\sqrt{v_1}", "s": r"\sqrt{u_2}"},
     "9.14 E13": {"a": "a_2", "b": "b_2", "t": r"\sqrt{v_1}", "s": r"\sqrt{u_2}"},
     "9.14 E25": {
-        "R": r"\frac12 (a_2^2 (a_1^2 x^2 + v_1) + v_2 - 1 - \log (a_2^2 v_1 + v_2))",
-        "mu": r"\sqrt{(a_1 x (1 - a_2 b_2))^2 + (\frac{a_2 v_1}{a_2^2 v_1 + v_2} - b_2)^2 (a_2^2 v_1 + v_2)}",
+        "mu": r"\sqrt{(m_1 - b_2 m_2)^2 + (k - b_2)^2 V_2}",
         "nu": "0",
-        "sigma": "1",
+        "sigma": r"\sqrt{\frac{v_1 v_2}{V_2}}",
+        "tau": r"\sqrt{u_2}",
+        "kappa": r"\sqrt{(m_1 - b_2 m_2)^2 + (k - b_2)^2 V_2} - \sqrt{k^2 V_2}",
+        "rho": r"\sqrt{v_1}",
+    },
+    "9.14 E25b": {"R": r"\frac12 (m_2^2 + V_2 - 1 - \log V_2)"},
+    "9.14 E25c": {
+        "mu": r"\sqrt{(m_1 - b_2 m_2)^2 + (k - b_2)^2 V_2}",
+        "nu": "0",
+        "sigma": r"\sqrt{\frac{v_1 v_2}{V_2}}",
         "tau": r"\sqrt{u_2}",
     },
-    "10.2": {"a": ("0", "page")},
+    "10.1a": {"q": r"q(z_1, z_2 \mid x)", "p": r"p(z_1, z_2 \mid x)"},
     "10.3": {
         "mu": r"\frac{s^2 \mu + \sigma^2 m}{s^2 + \sigma^2}",
         "sigma": r"\frac{s \sigma}{\sqrt{s^2 + \sigma^2}}",
@@ -215,6 +223,10 @@ UNMATCHED: dict[tuple[str, str], str] = {
         "9.11",
         "E13: line 45, z1 drawn afresh",
     ): "the entry is Gaussian, as 9.9 is, and this is any table",
+    (
+        "10.2",
+        "E24: the variance handed over as the scale",
+    ): "the page has the density of the merger, inside which its scale stands",
     ("9.13", "E13: line 45 is the bound of the chain"): "the other way round: here the wrong line is on the page",
     (
         "10.4",
