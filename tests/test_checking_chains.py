@@ -109,7 +109,7 @@ def test_marginals_and_conditionals_of_a_joint_table():
     assert np.allclose(part([["x", "z2"]])(1, 0), table[0, :, 1].sum())
     assert np.allclose(part([["z1"], ["x", "z2"]])(2, 3, 1), table[1, 2, 3] / table[1, :, 3].sum())
     assert np.allclose(part([["z2"], ["x"]]).law(2), table[:, :, 2].sum(axis=1) / table[:, :, 2].sum())
-    with pytest.raises(Unsaid, match="z3: not in this joint law"):
+    with pytest.raises(ValueError, match="z3: not in this joint law"):
         part([["z3"]])
     with pytest.raises(Unsaid, match="without an entry"):
         part([["z1"], ["x"]])(None, 0)
@@ -126,6 +126,7 @@ def test_a_joint_table_behind_all_densities_and_lists_of_variables(tmp_path):
     assert claim().report().problems == []
     for old, new in (("z_{t+1}", "z_{t-1}"), (r"x \mid z_1", r"x \mid z_2"), ("p(z_T)", "p(z_1)"), ("{t=1}", "{t=2}")):
         assert claim().noticed(SHOWN["1.3"], {"D1.4": SHOWN["D1.4"].replace(old, new)})
+    assert claim().noticed(SHOWN["1.3"].replace(r"p(z_1, z_2 \mid x) =", r"p(z_1, z_3 \mid x) ="))
     show(tmp_path, SHOWN | {"D1.4": SHOWN["D1.4"].replace(r"z_{t+1}, \dots, z_T", r"y_{t+1}, \dots, z_T")})
     assert any("to zT" in problem for problem in claim().report().problems)
 

@@ -29,10 +29,10 @@ class Joint:
         self.table, self.axes, self.fixed = np.asarray(table), axes.split(), given.split()
 
     def part(self, groups: list[list[str]]) -> "Part":
-        """A marginal law, or a conditional one if there are two groups of names."""
+        """A marginal law, or a conditional one if there are two groups; ValueError for one it does not have."""
         unknown = {name for group in groups for name in group} - {*self.axes, *self.fixed}
         if unknown or len(groups) > 2:
-            raise Unsaid(f"{', '.join(sorted(unknown))}: not in this joint law")
+            raise ValueError(f"{', '.join(sorted(unknown))}: not in this joint law")
         of, given = ([name for name in group if name in self.axes] for group in ([*groups, []])[:2])
         table = self.marginal(of + given)
         return Part(table / self.marginal(given) if len(groups) == 2 else table, [*of, *given], groups)
