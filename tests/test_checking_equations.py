@@ -606,6 +606,14 @@ def test_a_value_is_defined_where_its_condition_holds(tmp_path):
     assert "v is not as the page requires" in problems("v < 0")[0]
 
 
+def test_what_is_said_for_every_index_is_not_computed_from_the_page(tmp_path):
+    show(tmp_path, {"D3.4": r"g_n(x) = h(n)", "3.6": r"\lim_{n \to \infty} n\, \big(1 - g_n(x)\big) = b"})
+    define = {"gn(x)": lambda n: 1 - 1 / n, "x": 0, "h(n)": lambda n: 1 / 0}
+    claim = Claim("3.6", "a limit", source="by hand", define=define, uses=["D3.4"], truth=0)
+    claim.numeric("by hand", lambda b: 1.0, [{"b": 1.0}])
+    assert claim.report().problems == []
+
+
 NORMAL = {
     "D1.2": r"q(z) = \mathcal N(z; \mu, \sigma^2)",
     "D1.3": r"s(z) = \frac{\partial \log q(z)}{\partial(\mu, \sigma)} "

@@ -208,6 +208,8 @@ class Equation:
             left = values.listed(statement.sides[0])
             key = values.written(left) if left.kind == "apply" else family(statement) or written(left)
             known = values.names.get(key)
+            if known is None and written(left) in self.define:
+                continue  # it is said for every index, as it is printed: IWAE_K(x), whatever K is
             if known is None:
                 meaning = defined(values, left, statement, conditions)
                 if meaning is not None:
