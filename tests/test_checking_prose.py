@@ -210,7 +210,7 @@ WRONG = {
     "an equation that does not exist": ("by (1.7),", "there is no equation 1.7"),
     "a claim that does not exist": ("claim 1.7", "there is no equation 1.7"),
     "one of several that does not exist": ("claims 1.1 and 1.7", "there is no equation 1.7"),
-    "a notebook that does not exist": ("see notebook 07", "there is no notebook 07"),
+    "a notebook that does not exist": ("see notebook\n07", "there is no notebook 07"),
     "a section that does not exist": ("see Section 4", "there is no section 4"),
     "an exercise that does not exist": ("see exercise 6", "there is no exercise 6"),
     "a file that does not exist": ("[here](nowhere.png)", "a link leads to nowhere.png, which does not exist"),

@@ -64,9 +64,9 @@ _REFERENCES = {
     "equation": re.compile(
         rf"(?<![\w)\]])\({_ID}(?=[),;])|\b(?:[Cc]laims?|[Ee]quations?)\s+{_ID}(?:(?:,| and|, and| to)\s+{_ID})*\b"
     ),
-    "notebook": re.compile(r"\b[Nn]otebooks? (\d\d|[aA]\d)\b|\[(\d\d|[aA]\d)\b"),
-    "section": re.compile(r"\bSections? (\d+)\b"),
-    "exercise": re.compile(r"\b[Ee]xercises? (\d+)\b"),
+    "notebook": re.compile(r"\b[Nn]otebooks?\s+(\d\d|[aA]\d)\b|\[(\d\d|[aA]\d)\b"),
+    "section": re.compile(r"\bSections?\s+(\d+)\b"),
+    "exercise": re.compile(r"\b[Ee]xercises?\s+(\d+)\b"),
     "link": re.compile(r"\]\(([^()\s:#]+)(?:#[^()\s]*)?\)"),
     "statement": re.compile(r"\b(S\d{1,2})\b"),
     "mistake": re.compile(r"\b(E\d{1,2}[a-z]?)\b"),
