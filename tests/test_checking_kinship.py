@@ -167,7 +167,8 @@ def test_the_other_forms_are_their_mistakes_as_well():
         rates = case["r"].sum(1)
         each = [{**case, "n": n + 1} for n in range(case["N"])]
         wanted = np.array([MISTAKES["E3"].wrong_value(c) - MISTAKES["E3"].right_value(c) for c in each])
-        assert effect("E3", 0, {"R": rates, "N": case["N"]}) == pytest.approx(wanted)
+        found = [effect("E3", 0, {"R": rates, "N": case["N"], "n": n + 1}) for n in range(case["N"])]
+        assert found == pytest.approx(wanted)
         assert effect("E3", 1, {"R": rates, "N": case["N"]}) == pytest.approx(wanted.mean())
     x, y = np.array([0.2]), np.array([0.7])
     pair = {"q": np.array([0.2, 0.8]), "p": np.array([0.7, 0.3])}

@@ -13,7 +13,7 @@ import numpy as np
 FORMS: dict[str, tuple[tuple[str, str], ...]] = {
     "E1": ((r"R", r"\frac1J R"),),
     "E2c": ((r"\frac1N \sum_{n=1}^N R_n", r"\frac{1}{N} \frac{N}{M} \sum_{n=1}^N R_n"),),
-    "E3": ((r"R", r"\sum_{n=1}^N R_n"), (r"\frac1N \sum_{n=1}^N R_n", r"\sum_{n=1}^N R_n")),
+    "E3": ((r"R_n", r"\sum_{i=1}^N R_i"), (r"\frac1N \sum_{n=1}^N R_n", r"\sum_{n=1}^N R_n")),
     "E4": ((r"0", r"\frac{J - 1}{2}"),),
     "E4b": ((r"0", r"\frac{J - 1}{2} \log 2\pi"),),
     "E7": (
@@ -120,6 +120,7 @@ READINGS: dict[str, Reading] = {
     "3.10": _LISTS | {"R": "page"},
     "3.11": {"R": "page", "J": "3"},
     "3.15": {"R": "page", "J": "2"},
+    "3.15 E3": {"R_c": r"\sum_{i=1}^2 \tfrac12 (m_{ci}^2 + s_{ci}^2 - 1 - \log s_{ci}^2)", "n": "b"},
     "4.1": {"q": "q(z)", "p": r"p(z \mid x)"},
     "4.2 E2": {"R": r"\mathrm{KL}(q(z) \| p(z))", "N": "1", "M": "784"},
     "4.2 E23": {"R": r"\mathrm{KL}(q(z) \| p(z))", "d": "0", "beta": "1"},
@@ -215,7 +216,6 @@ UNMATCHED: dict[tuple[str, str], str] = {
         "E7: arguments swapped",
     ): "its arguments are moments that have no name in a formula",
     ("3.12", "E12: no outer expectation"): "the divergences given z_1, which lose their weights, have no name",
-    ("3.15", "E3: sum over the whole batch"): "the rates of the other examples have no letter there",
     ("4.11", "E18: minimised"): "what E18 leads to: the theta that makes the ELBO least, not a wrong formula of it",
     ("5.2", "E24: covariance passed as Cholesky factor"): "the same for matrices: L L^T in the place of L",
     ("9.6", "E7: KL with its arguments swapped"): "the posterior has no name that a formula can take",
