@@ -10,12 +10,6 @@ from vaelib.checking.bibliography import Bibliography, numbers, page, read
 
 ENTRIES = read((run.NOTEBOOKS / "references.bib").read_text(encoding="utf-8"))
 
-# Notebooks whose citations are not in line yet, each with what is missing; one that is must leave this list.
-PENDING: dict[str, str] = {
-    "09_hierarchies.ipynb": "source= of 9.7: numbers that are not confirmed",
-    "10_training_an_mhvae.ipynb": "source= of 10.2 and 10.3: Sønderby, section 2.2",
-}
-
 LUO = """\
 % a comment
 @misc{luo2022,
@@ -77,10 +71,7 @@ def test_the_page_is_up_to_date():
 
 @pytest.mark.slow  # seconds: everything that may cite is read
 def test_every_citation_of_the_course_and_the_library_is_of_an_entry_and_confirmed():
-    found = Bibliography(ENTRIES).problems(bibliography.files(run.ROOT))
-    late = [line for line in found if line.split(",")[0] in PENDING]
-    assert [line for line in found if line not in late and not (PENDING and "nowhere" in line)] == []
-    assert {line.split(",")[0] for line in late} == set(PENDING), "take it off PENDING"
+    assert Bibliography(ENTRIES).problems(bibliography.files(run.ROOT)) == []
 
 
 def test_a_notebook_that_cites_by_the_rule_is_green(tmp_path):
