@@ -227,8 +227,7 @@ UNMATCHED: dict[tuple[str, str], str] = {
 
 # Twins whose names say more than is so: they have the number of an error and are another, or none. Each waits for the
 # name that is given here.
-MISNAMED: dict[tuple[str, str], str] = {
-}
+MISNAMED: dict[tuple[str, str], str] = {}
 
 # Places that twins cite for an error and that are none of its sources; each waits for what is to be cited.
 MISCITED: dict[tuple[str, str], str] = {
