@@ -96,8 +96,8 @@ def test_entry_by_entry(monkeypatch):
 
 def test_the_lists_of_what_is_not_compared_do_not_grow_in_silence():
     assert len(settings.UNMATCHED) <= 10
-    assert len(settings.MISNAMED) <= 9
-    assert len(settings.MISCITED) <= 4
+    assert not settings.MISNAMED
+    assert len(settings.MISCITED) <= 1
     assert not set(settings.UNMATCHED) & set(settings.MISNAMED)
     assert all(len(reason) > 5 for reason in [*settings.UNMATCHED.values(), *settings.MISNAMED.values()])
 
@@ -134,6 +134,7 @@ SPECIAL = {
     ("E13", 0): lambda c: c,
     ("E14b", 0): lambda c: {"F": np.log(c["w"]).mean(), "K": c["K"]},
     ("E15", 0): slopes,
+    ("E15b", 0): slopes,
     ("E15d", 0): slopes,
     ("E15e", 0): slopes,
     ("E17", 0): lambda c: c,
