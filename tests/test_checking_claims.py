@@ -369,7 +369,7 @@ def test_a_chain_rule_stands_by_enumeration():
     tables = cases(50, q=table, p=table)
     q, p = (np.array(sympy.symbols(f"{name}:2:2", positive=True)).reshape(2, 2) for name in "qp")
     made = Claim("3.5", "chain rule", source="Cover & Thomas 2006, theorem 2.5.3", formula=chain)
-    made.twin("E12: no outer expectation", no_expectation)
+    made.twin("no outer expectation", no_expectation)
     made.symbolic("2 x 2", sum(a * sympy.log(a / b) for a, b in zip(q.flat, p.flat, strict=True)), (q, p))
     made.numeric("joint", lambda q, p: math.fsum((q * np.log(q / p)).flat), tables, tol=1e-12)
     made.code(

@@ -6,6 +6,24 @@ right: the rate, the KL divergence to N(0, I), summed over the batch
   it is 1 x rate
 >>> audit(lambda mu, logvar: 0.5 * (mu**2 + logvar.exp() - 1 - logvar).mean()).number
 'E1'
+
+Free bits are found where their threshold is given by name; an average over a data set as a function of `batches`,
+a list of log p(x), (b,) for each; an estimator of the gradient as a function of mu, a spread and
+`log_likelihood`, a function of z, that gives what is to be differentiated:
+
+>>> def late(rate, free_bits, pixels):
+...     return (rate / pixels).clamp_min(free_bits).mean()
+>>> audit(late, free_bits=2.0, pixels=64).verdict
+'this is E19: the rate is multiplied by 1/pixels and clamped then: 128 nats are free, not 2'
+>>> audit(lambda batches: -sum(b.mean() for b in batches) / len(batches), called="nll").verdict
+'this is E21d: the mean of batch means, although the last batch is short'
+>>> import torch
+>>> def score(mu, sigma, log_likelihood):
+...     q = torch.distributions.Normal(mu, sigma)
+...     z = q.sample()
+...     return (log_likelihood(z).detach() * q.log_prob(z).sum(1)).mean()
+>>> audit(score).verdict
+"this is E15e: the divergence's gradient is left out"
 """
 
 import importlib.util
@@ -48,24 +66,6 @@ def audit(
         vl.audit(loss, x=x, mu=mu, logvar=logvar)        tensors, or their shapes, say the sizes that you use
         vl.audit(loss, x="target", mu="loc")             your names of what the function takes
         vl.audit(loss, x=x, encode=model.encode, decode=model.decode)      a whole model, that is called as it is
-
-    Free bits are found where their threshold is given by name; an average over a data set as a function of `batches`,
-    a list of log p(x), (b,) for each; an estimator of the gradient as a function of mu, a spread and
-    `log_likelihood`, a function of z, that gives what is to be differentiated:
-
-        >>> def late(rate, free_bits, pixels):
-        ...     return (rate / pixels).clamp_min(free_bits).mean()
-        >>> audit(late, free_bits=2.0, pixels=64).verdict
-        'this is E19: the rate is multiplied by 1/pixels and clamped then: 128 nats are free, not 2'
-        >>> audit(lambda batches: -sum(b.mean() for b in batches) / len(batches), called="nll").verdict
-        'this is E21d: the mean of batch means, although the last batch is short'
-        >>> import torch
-        >>> def score(mu, sigma, log_likelihood):
-        ...     q = torch.distributions.Normal(mu, sigma)
-        ...     z = q.sample()
-        ...     return (log_likelihood(z).detach() * q.log_prob(z).sum(1)).mean()
-        >>> audit(score).verdict
-        "this is E15e: the divergence's gradient is left out"
 
     What it cannot see: E9 and E20 are about what a number is called, E16 draws its own samples, and E12, E13, E21b,
     E21e and E25 need the draws of all levels, or the number of samples that was asked for.
