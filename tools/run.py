@@ -58,7 +58,7 @@ SETTINGS = {
 # OpenMP threads that spin at every barrier, next to another busy process, slow small networks down many times over.
 # GNU's OpenMP reads this as torch loads it, so it is set before Python starts; a value of the user's own stands.
 OPENMP = {"GOMP_SPINCOUNT": "1000"}
-CELL_SECONDS, PAGE_SECONDS = 300, 3000  # for a cell; where a claim tries each change of its equation
+CELL_SECONDS = 300
 PAGE_SECONDS = 3600  # `page` judges a claim anew for every change of its equation
 FOLDED = "hide-input"  # the tag by which JupyterBook and MyST fold a cell's code
 # Each worker is a kernel with one thread and a gigabyte or so of memory.
