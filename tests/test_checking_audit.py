@@ -15,7 +15,7 @@ from torch.nn import functional as F
 import vaelib as vl
 from vaelib.__main__ import main
 from vaelib.checking.audit import audit, from_file
-from vaelib.checking.verdicts import Factor
+from vaelib.checking.audit.verdicts import Factor
 
 
 def rate(mu, logvar):

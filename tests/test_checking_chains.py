@@ -7,8 +7,8 @@ import sympy
 from scipy import special
 
 from vaelib.checking import Claim, Joint, cases, loguniform, normal, simplex
-from vaelib.checking.arithmetics import Unsaid, normal_mean, numpy_namespace, sympy_namespace
-from vaelib.checking.densities import Bell
+from vaelib.checking.reader.arithmetics import Unsaid, normal_mean, numpy_namespace, sympy_namespace
+from vaelib.checking.reader.densities import Bell
 from vaelib.checking.witnesses import proved_difference
 
 CHAIN = r"""\begin{gathered}

@@ -9,11 +9,11 @@ from scipy import stats
 from test_checking_equations import SHOWN, kl, show, shown, tables  # noqa: F401 (shown is used by all)
 
 from vaelib.checking import Claim, cases, loguniform, normal, simplex
-from vaelib.checking.arithmetics import numpy_namespace
-from vaelib.checking.densities import mean_under
-from vaelib.checking.latex import read
-from vaelib.checking.laws import Values
-from vaelib.checking.names import Each
+from vaelib.checking.reader.arithmetics import numpy_namespace
+from vaelib.checking.reader.densities import mean_under
+from vaelib.checking.reader.latex import read
+from vaelib.checking.reader.laws import Values
+from vaelib.checking.reader.names import Each
 
 
 def test_an_identity_that_is_used_has_to_hold(tmp_path):

@@ -8,7 +8,7 @@ from flint import acb, arb
 from scipy import special, stats
 
 from vaelib.checking import Claim, Outcomes, cases, loguniform, normal, page, simplex
-from vaelib.checking.equations import on_page
+from vaelib.checking.reader.equations import on_page
 from vaelib.checking.reports import marked
 
 GAUSSIANS = r"""\mathrm{KL}\big(\mathcal N(m_1, s_1^2) \,\|\, \mathcal N(m_2, s_2^2)\big)

@@ -2,11 +2,11 @@ import math
 
 import pytest
 
-from vaelib.checking.arithmetics import numpy_namespace
-from vaelib.checking.equations import Equation
-from vaelib.checking.latex import heads, read
-from vaelib.checking.laws import Values
-from vaelib.checking.tokens import Unreadable, identifier
+from vaelib.checking.reader.arithmetics import numpy_namespace
+from vaelib.checking.reader.equations import Equation
+from vaelib.checking.reader.latex import heads, read
+from vaelib.checking.reader.laws import Values
+from vaelib.checking.reader.tokens import Unreadable, identifier
 
 
 def value(text: str, functions=(), **names):

@@ -12,7 +12,7 @@ from torch import distributions as td
 import vaelib as vl
 from vaelib.checking import normal_mean
 from vaelib.checking.mistakes import FALSE_ALARMS, MISTAKES, named, variants
-from vaelib.checking.twins import parsed
+from vaelib.checking.mistakes.twins import parsed
 
 LEVEL = ("mu", "sigma", "nu", "tau")
 

@@ -95,14 +95,14 @@ def test_readme_links_to_every_notebook_and_to_no_missing_file():
 
 def test_the_file_tree_in_the_readme_has_a_line_for_every_module():
     (tree,) = re.findall(r"^```\n(vaelib/\n.*?)^```", README, re.DOTALL | re.MULTILINE)
-    folder, found = run.ROOT / "vaelib", []
+    folders, found = {2: run.ROOT / "vaelib"}, []  # by the indent of what is in them
     for indent, name, words in re.findall(r"^( +)(\S+)(.*)$", tree.partition("\nnotebooks/")[0], re.MULTILINE):
-        folder = run.ROOT / "vaelib" if len(indent) == 2 else folder
+        path = folders[len(indent)] / name
         if name.endswith("/"):
-            folder /= name
+            folders[len(indent) + 2] = path
         else:
             assert len(words.split()) > 2, name
-            found.append(folder / name)
+            found.append(path)
     there = {path for path in run.ROOT.glob("vaelib/**/*.py") if path.name != "__init__.py"}
     assert {path.name for path in there ^ set(found)} == set()
     assert len(found) == len(set(found))

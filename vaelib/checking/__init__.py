@@ -1,9 +1,9 @@
 """Checking: claims, witnesses that share no code, wrong twins that they reject, and the ledger of all claims."""
 
-from .arithmetics import Outcomes, normal_mean
-from .chains import Joint
 from .claims import Claim
 from .noise import OverNoise
+from .reader.arithmetics import Outcomes, normal_mean
+from .reader.chains import Joint
 from .reports import MIME, Report
 from .witnesses import ball_normal_mean, cases, loguniform, normal, simplex, uniform
 

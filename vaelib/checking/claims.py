@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from .arithmetics import flint_namespace, sympy_namespace
-from .equations import Equation, on_page
+from .reader.arithmetics import flint_namespace, sympy_namespace
+from .reader.equations import Equation, on_page
 from .reports import Report, Twin, shortfalls
 from .witnesses import (
     INTEGER,

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .latex import read
-from .laws import Values
 from .mistakes import MISTAKES, variants
+from .reader.latex import read
+from .reader.laws import Values
+from .reader.tokens import identifier, plain
 from .settings import ACTIONS, FORMS, MISNAMED, READINGS, UNMATCHED
-from .tokens import identifier, plain
 from .witnesses import Case, Formula, numpy_namespace
 
 if TYPE_CHECKING:

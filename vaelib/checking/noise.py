@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .arithmetics import numpy_namespace, sympy_namespace
-from .densities import Bell
+from .reader.arithmetics import numpy_namespace, sympy_namespace
+from .reader.densities import Bell
 
 
 class OverNoise:

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .equations import numbered
-from .tokens import Token, tokens
+from .reader.equations import numbered
+from .reader.tokens import Token, tokens
 
 if TYPE_CHECKING:
     from .claims import Claim

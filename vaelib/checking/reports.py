@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
-from .tokens import RELATIONS as RELATION_SIGNS
-from .tokens import SEPARATORS, tokens
+from .reader.tokens import RELATIONS as RELATION_SIGNS
+from .reader.tokens import SEPARATORS, tokens
 from .witnesses import NOT_ASKED, RELATIONS, Cell, Formula, Witness
 
 if TYPE_CHECKING:

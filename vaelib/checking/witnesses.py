@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .arithmetics import INTEGER, Unsaid, each, numpy_namespace
+from .reader.arithmetics import INTEGER, Unsaid, each, numpy_namespace
 
 Formula = Callable[..., Any]
 Case = Mapping[str, Any]

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..mistakes import MISTAKES
 from . import probes, verdicts
-from .mistakes import MISTAKES
 from .probes import Arrays, Candidate, Fit, Form
 from .verdicts import Audit, factor, reduction, short
 

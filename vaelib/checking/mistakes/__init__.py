@@ -2,7 +2,7 @@ r"""Wrong formulas found in the wild, E1 to E25: each once beside the right one,
 
 One number, one formula; a letter tells variants apart. `MISTAKES["E5a"]` is one, `variants("E5")` all of a row. What is
 said to be E5 can be compared with it: `MISTAKES["E5a"].matches(formula)`, or `named(formula)` for every mistake that it
-is. The notation is that of `vaelib.checking.twins`; all values are in nats per example unless said otherwise.
+is. The notation is that of `vaelib.checking.mistakes.twins`; all values are in nats per example unless said otherwise.
 
 "Opened" after a place says that the thread or file was read; "beginning" that only its start was at hand; "code read"
 that the file itself was; "retold" that a paper's equation was read in somebody's retyped LaTeX.

@@ -37,8 +37,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ..mistakes import MISTAKES
 from . import averages, estimators, probes, verdicts
-from .mistakes import MISTAKES
 from .probes import ALIASES, AXES, Candidate, Fit, Form
 from .samplers import judge_sample, looks_like_a_sample
 from .verdicts import Audit

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .mistakes import MISTAKES
+from ..mistakes import MISTAKES
 from .probes import Candidate, Fit
 
 NAMES = {"B": "examples", "J": "latent dimensions", "D": "pixels", "K": "samples"}

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .mistakes import MISTAKES
-from .twins import evaluated, plain_namespace
+from ..mistakes import MISTAKES
+from ..mistakes.twins import evaluated, plain_namespace
 
 Arrays = Mapping[str, Any]
 SIZES = {"B": 6, "J": 3, "D": 10, "K": 4}

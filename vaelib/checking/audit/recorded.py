@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import probes
-from .audit import SPREADS, Audit, noted, sized, whole_loss
+from . import SPREADS, Audit, noted, probes, sized, whole_loss
 from .probes import Arrays, Candidate, Form
 from .samplers import judge_draws
 
