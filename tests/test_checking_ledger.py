@@ -65,6 +65,21 @@ def test_main_exits_with_1_and_names_the_problem(tmp_path, capsys):
     assert json.loads((tmp_path / "build" / "ledger.json").read_text())["problems"]
 
 
+def test_a_page_of_changes_that_is_not_as_the_notebooks_are_is_a_problem(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ledger, "PENDING", PENDING)
+    notebooks = write(tmp_path / "notebooks", claims=[record()])
+    kept = tmp_path / "tests" / "PAGE.md"
+    kept.parent.mkdir()
+    equations = ledger.numbered(notebooks)
+    kept.write_text(ledger.page.markdown(ledger.page.score([], equations), set(), {("2.4", "not read"): "an example"}))
+    arguments = ["--notebooks", str(notebooks), "--out", str(tmp_path / "build")]
+    assert ledger.main(arguments) == 0
+    assert "- (2.4): an example" in (tmp_path / "build" / "ledger.md").read_text()
+    kept.write_text(kept.read_text().replace("an example", "no reason yet"))
+    assert ledger.main(arguments) == 1
+    assert "the page of changes is not as the notebooks are" in capsys.readouterr().err
+
+
 two_numeric = [{"kind": "code (float32)", "name": "a"}, {"kind": "code (float64)", "name": "b"}]
 elsewhere = [{"name": "E5: no 1/2", "seen": "keras #3283", "refuted": True}]
 unrefuted = [{"name": "E5: no 1/2", "seen": "", "refuted": False}]

@@ -24,7 +24,9 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+from . import page
 from .kinship import uncited
+from .reader.equations import numbered
 from .reports import MIME, shortfalls
 from .settings import MISCITED, MISNAMED, UNMATCHED
 from .statements import STATEMENTS, VERDICTS
@@ -121,8 +123,11 @@ def settlements(found: dict[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
     return dict(settled)
 
 
-def markdown(found: dict[str, list[dict[str, Any]]], pending: dict[str, str]) -> str:
-    """The ledger as a page: one row for each claim, then where each S and E number is settled."""
+def markdown(found: dict[str, list[dict[str, Any]]], pending: dict[str, str], changes: str = "") -> str:
+    """The ledger as a page: a row for each claim, where each S and E number is settled, and what is left unread.
+
+    changes: the page of changes, which says what is not read.
+    """
     rows = ["| claim | statement | witnesses | twins refuted | source | covers | notebook |", "|" + "---|" * 7]
     for claim in found["claims"]:
         witnesses = "; ".join(f"{w['kind']}: {w['name']}" for w in claim["witnesses"])
@@ -143,7 +148,9 @@ def markdown(found: dict[str, list[dict[str, Any]]], pending: dict[str, str]) ->
     title = f"# Ledger of claims\n\n{len(found['claims'])} claims, {twins} refuted twins."
     settled_by = ["## The source's statements and the known errors", "", *numbers]
     compared = ["## Twins that are not held against the error in their name", "", about, "", *apart]
-    return "\n".join([title, "", *rows, "", *settled_by, "", *compared, ""])
+    unread = [f"- ({n}): {why}" for (n, what), why in page.reasons(changes).items() if what == "not read"]
+    left = ["## Equations that no claim reads", "", *(unread or ["None, or not known."])]
+    return "\n".join([title, "", *rows, "", *settled_by, "", *compared, "", *left, ""])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -153,11 +160,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("build"), help="where ledger.json and ledger.md go")
     options = parser.parse_args(arguments)
     found = collect(sorted(options.notebooks.glob("*.ipynb")))
-    problems = audit(found, PENDING)
+    kept = options.notebooks.parent / "tests" / "PAGE.md"
+    changes = kept.read_text(encoding="utf-8") if kept.exists() else ""
+    problems = audit(found, PENDING) + (page.stale(changes, numbered(options.notebooks)) if changes else [])
     options.out.mkdir(parents=True, exist_ok=True)
     content = {**found, "settled": settlements(found), "pending": PENDING, "problems": problems}
     (options.out / "ledger.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (options.out / "ledger.md").write_text(markdown(found, PENDING), encoding="utf-8")
+    (options.out / "ledger.md").write_text(markdown(found, PENDING, changes), encoding="utf-8")
     for line in problems:
         print(f"ledger: {line}", file=sys.stderr)
     print(f"ledger: {len(found['claims'])} claims, {len(problems)} problems; see {options.out / 'ledger.md'}")

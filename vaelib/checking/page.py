@@ -99,6 +99,23 @@ def reasons(page: str) -> dict[tuple[str, str], str]:
     return {(n, what): why for n, what, why in re.findall(r"^- \(([^)]+)\) `([^`]*)`: (.+)$", page, re.MULTILINE)}
 
 
+def stale(page: str, equations: dict[str, str]) -> list[str]:
+    """What a page that was kept says of equations as they were before, or without a reason; one line each."""
+    tried = {number: [what for what, _ in changes(text)] for number, text in equations.items()}
+    listed = reasons(page)
+    lines = [
+        f"({n}) `{what}`: no change of this equation"
+        for n, what in listed
+        if what not in ["not read", *tried.get(n, [])]
+    ]
+    lines += [f"({n}) `{what}`: {why}" for (n, what), why in listed.items() if why == UNEXPLAINED]
+    now = [len(tried), sum(map(len, tried.values()))]
+    then = [int(n) for n in re.findall(r" of (\d+)(?: numbered| \([\d.]+%\) in all)", page)]
+    if then != now:
+        lines.append(f"it counts {then} equations and changes, and there are {now}")
+    return [f"the page of changes is not as the notebooks are, run `make page`: {line}" for line in lines]
+
+
 def markdown(noticed: dict[str, dict[str, bool]], read: set[str], why: dict[tuple[str, str], str]) -> str:
     """The score as a page: in all, by notebook's chapter, and every change that nobody notices, with its reason."""
 
