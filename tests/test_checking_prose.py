@@ -10,9 +10,6 @@ from vaelib.checking import ledger, mistakes, prose, prose_text
 NOTEBOOKS = sorted(run.NOTEBOOKS.glob("*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
-# Notebooks whose numbers are not marked yet, each with the reason; one that is marked must leave this list.
-PENDING: dict[str, str] = {}
-
 CODE = """\
 # 77.7 in a comment
 samples, batch = 500, 20_000
@@ -288,9 +285,6 @@ def test_every_changed_digit_is_noticed_in_a_small_notebook(problems_of, tmp_pat
 @each_notebook
 def test_every_number_in_the_text_has_a_source(path):
     found = prose.problems(path)
-    if path.stem in PENDING:
-        assert found, f"{path.stem} is marked: take it off PENDING"
-        pytest.skip(PENDING[path.stem])
     assert not found, "\n".join(found)
 
 
@@ -299,7 +293,7 @@ def test_every_number_in_the_text_has_a_source(path):
 def test_every_changed_digit_is_noticed(path):
     unnoticed, count = changed_digits(path)
     assert not unnoticed, "\n".join(unnoticed)
-    assert count > 0 or path.stem in PENDING
+    assert count > 0
 
 
 @each_notebook

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .mistakes import MISTAKES, variants
+from .reader.arithmetics import numpy_namespace
 from .reader.latex import read
 from .reader.laws import Values
 from .reader.tokens import identifier, plain
-from .settings import ACTIONS, FORMS, MISNAMED, READINGS, UNMATCHED
-from .witnesses import Case, Formula, numpy_namespace
+from .settings import ACTIONS, FORMS, READINGS, UNMATCHED
+from .witnesses import Case, Formula
 
 if TYPE_CHECKING:
     from .claims import Claim
@@ -71,8 +72,7 @@ def strangers(claim: "Claim") -> list[str]:
     """One line for each twin that has the name of an error and is not that error, unless it is listed."""
     lines = []
     for name in claim.twins:
-        exempt = (claim.id, name) in UNMATCHED or (claim.id, name) in MISNAMED
-        for number in () if exempt else named_after(name):
+        for number in () if (claim.id, name) in UNMATCHED else named_after(name):
             if not kin(claim, name, number):
                 known = (
                     "its formula, its letters in READINGS of vaelib/checking/settings.py, or a name without a number"

@@ -28,7 +28,7 @@ from . import page
 from .kinship import uncited
 from .reader.equations import numbered
 from .reports import MIME, shortfalls
-from .settings import MISCITED, MISNAMED, UNMATCHED
+from .settings import UNMATCHED
 from .statements import STATEMENTS, VERDICTS
 
 ERRORS = [f"E{n}" for n in range(1, 26)]
@@ -87,7 +87,7 @@ def audit(found: dict[str, list[dict[str, Any]]], pending: dict[str, str]) -> li
         lines += [f"{name}: {line}" for line in shortfalls(kinds, claim["twins"])]
         lines += [f"{name} does not refute its twin {twin['name']!r}" for twin in claim["twins"] if not twin["refuted"]]
         for twin in claim["twins"]:
-            issues = [] if (claim["id"], twin["name"]) in MISCITED else uncited(twin["name"], twin["seen"])
+            issues = uncited(twin["name"], twin["seen"])
             lines += [f"{name}: {issue} is no source of its twin {twin['name']!r}" for issue in issues]
         if not claim["passed"]:
             lines.append(f"{name} did not pass")
@@ -142,7 +142,6 @@ def markdown(found: dict[str, list[dict[str, Any]]], pending: dict[str, str], ch
         numbers.append(f"| {number} | {', '.join(settled.get(number, [])) or open_reason} |")
     apart = ["| claim | twin | why |", "|---|---|---|"]
     apart += [f"| {id} | {twin} | {why} |" for (id, twin), why in UNMATCHED.items()]
-    apart += [f"| {id} | {twin} | not that error; to be called: {name} |" for (id, twin), name in MISNAMED.items()]
     about = "Every other twin with an error's number is that error, by evaluation (`vaelib.checking.kinship`)."
     twins = sum(twin["refuted"] for claim in found["claims"] for twin in claim["twins"])
     title = f"# Ledger of claims\n\n{len(found['claims'])} claims, {twins} refuted twins."

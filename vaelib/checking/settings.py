@@ -224,12 +224,3 @@ UNMATCHED: dict[tuple[str, str], str] = {
         "E25: rate of z1 against N(0, 1)",
     ): "the mean of E25d over a z_2 that has no name; 10.3 has one z_2",
 }
-
-# Twins whose names say more than is so: they have the number of an error and are another, or none. Each waits for the
-# name that is given here.
-MISNAMED: dict[tuple[str, str], str] = {}
-
-# Places that twins cite for an error and that are none of its sources; each waits for what is to be cited.
-MISCITED: dict[tuple[str, str], str] = {
-    ("2.7", "E24: variance passed as scale"): "ibp_vae #3",
-}

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from ..reader.arithmetics import numpy_namespace
 from ..reader.latex import read
 from ..reader.laws import Values
 from ..reader.tokens import Node
-from ..witnesses import numpy_namespace
 
 SIZES = {"J": (2, 5), "D": (2, 6), "N": (4, 7), "K": (3, 6), "L": (3, 7)}  # each drawn anew unless it is given
 
