@@ -31,7 +31,7 @@ OWN_FIELDS = {"confirmed", "unconfirmed", "checked", "figures"}
 EXAMPLES = {"bibliography.py", "prose_text.py", "test_checking_bibliography.py", "test_checking_prose.py"}
 # What may stand before a year and is no author.
 NOT_AUTHORS = {"January", "February", "March", "April", "May", "June", "July", "August", "September", "October"}
-NOT_AUTHORS |= {"November", "December"}
+NOT_AUTHORS |= {"November", "December", "After"}
 
 _NAME = r"(?:van den )?[A-ZÀ-ÖØ-Þ][a-zà-öø-ÿ][\w-]*"
 _YEAR = r"(?:1[5-9]|20)\d\d"
