@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vaelib import cave
-from vaelib.plots_cave import CLAY, FIRELIGHT, draw_cave, draw_solid
+from vaelib.plots_cave import clay, draw_cave, draw_solid, firelight
 
 matplotlib.use("Agg")
 
@@ -25,7 +25,7 @@ def faces(ax, order: int) -> np.ndarray:
 def test_on_the_wall_is_the_shadow_of_the_first_solid(ax):
     solids = torch.stack([cave.place("cone", depth=4.6), cave.place("cube", depth=5.4)])
     draw_cave(ax, solids)
-    shadow = FIRELIGHT(cave.render(solids[:1])[0, 0].numpy()).reshape(-1, 4)
+    shadow = firelight()(cave.render(solids[:1])[0, 0].numpy()).reshape(-1, 4)
     assert np.allclose(faces(ax, 0), shadow)
 
 
@@ -51,5 +51,5 @@ def test_rays_end_at_the_solid_or_at_the_left_half_of_its_shadow(ax):
 def test_a_face_that_looks_at_the_fire_is_bright_and_one_that_looks_away_is_dark(ax):
     draw_solid(ax, cave.place("cube", size=0.4, depth=5.0, fire_x=0.0, fire_y=0.0, x=0.0, y=0.0), order=7)
     colours = faces(ax, 7)
-    assert any(np.allclose(colour, CLAY(1.0), atol=0.02) for colour in colours)
-    assert any(np.allclose(colour, CLAY(0.0), atol=0.02) for colour in colours)
+    assert any(np.allclose(colour, clay()(1.0), atol=0.02) for colour in colours)
+    assert any(np.allclose(colour, clay()(0.0), atol=0.02) for colour in colours)

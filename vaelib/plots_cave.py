@@ -3,26 +3,42 @@
 matplotlib's third axis points up: what is drawn at (x, depth, y) is at (x, y, depth) in the world of `data.cave`.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from matplotlib.colors import LinearSegmentedColormap
 from torch import Tensor
 
 from .data import cave
 
 if TYPE_CHECKING:
+    from matplotlib.colors import LinearSegmentedColormap
     from mpl_toolkits.mplot3d import Axes3D
 
 NIGHT, STONE, FLAME = "#17100e", "#f6dfb2", "#ffa133"
-FIRELIGHT = LinearSegmentedColormap.from_list("firelight", [STONE, "#b07a45", NIGHT])  # 0: lit wall, 1: shadow
-CLAY = LinearSegmentedColormap.from_list("clay", ["#30203a", "#8a4a3c", "#d98a4a", "#ffdc9f"])  # turned away ... lit
-
 ROCK, GAZE = (0.17, 0.12, 0.10), "#56B4E9"
 
 _FLOOR = -2.42
+
+
+@functools.cache
+def firelight() -> "LinearSegmentedColormap":
+    """The colours of a wall by firelight, from 0, lit, to 1, in full shadow."""
+    return _colours("firelight", STONE, "#b07a45", NIGHT)
+
+
+@functools.cache
+def clay() -> "LinearSegmentedColormap":
+    """The colours of a solid, from 0, turned away from the fire, to 1, turned towards it."""
+    return _colours("clay", "#30203a", "#8a4a3c", "#d98a4a", "#ffdc9f")
+
+
+def _colours(name: str, *colours: str) -> "LinearSegmentedColormap":
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list(name, colours)
 
 
 def draw_cave(ax: "Axes3D", solids: Tensor, opacity: Sequence[float] = ()) -> None:
@@ -36,7 +52,7 @@ def draw_cave(ax: "Axes3D", solids: Tensor, opacity: Sequence[float] = ()) -> No
     _add(ax, _rectangle((-2.6, 2.6), (_FLOOR, 2.6), (cave.WALL, cave.WALL)), np.full((1, 1, 4), (*ROCK, 0.7)), -1)
     edge = torch.linspace(-cave.HALF, cave.HALF, cave.PIXELS + 1)
     wall = torch.stack(torch.broadcast_tensors(edge, -edge[:, None], torch.tensor(cave.WALL)), 2)
-    _add(ax, wall, FIRELIGHT(cave.render(solids[:1])[0, 0].numpy()), 0)
+    _add(ax, wall, firelight()(cave.render(solids[:1])[0, 0].numpy()), 0)
     _draw_rays(ax, cave.scene(solids[0]))
     depth = cave.LATENTS.index("depth")
     far_first = sorted(zip(solids, opacity or [1.0] * len(solids), strict=True), key=lambda pair: -pair[0][depth])
@@ -77,7 +93,7 @@ def draw_solid(ax: "Axes3D", latents: Tensor, order: int = 1, alpha: float = 1.0
     a, b, c, d = mesh[:-1, :-1], mesh[1:, :-1], mesh[1:, 1:], mesh[:-1, 1:]
     middle, normal = (a + b + c + d) / 4, torch.linalg.cross(c - a, d - b)
     normal *= ((middle - mesh.mean((0, 1))) * normal).sum(2, keepdim=True).sign()  # outwards
-    colours = CLAY(torch.cosine_similarity(normal, fire - middle, dim=2).clamp(0, 1).numpy())
+    colours = clay()(torch.cosine_similarity(normal, fire - middle, dim=2).clamp(0, 1).numpy())
     colours[..., 3] = alpha
     _add(ax, mesh, colours, order)
 
