@@ -390,6 +390,14 @@ def test_code_of_a_claim_is_folded_and_other_code_is_not(sound, tmp_path):
     assert plain == {}
 
 
+def test_what_the_reader_is_to_predict_is_folded(sound, tmp_path):
+    path = altered(sound, tmp_path, "predicted", tag("hide-output"))
+    assert nbformat.read(path, as_version=4).cells[1].metadata == {
+        "tags": ["hide-output"],
+        "jupyter": {"outputs_hidden": True},
+    }
+
+
 def test_a_claim_whose_code_was_unfolded_is_noticed(sound, tmp_path):
     path = altered(sound, tmp_path, "unfolded", lambda cells: cells[1].update(source='Claim("2.7", "a rate")'))
     path.write_text(path.read_text().replace('"source_hidden": true', '"source_hidden": false'))

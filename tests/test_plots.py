@@ -269,3 +269,9 @@ def test_wrong_shapes_are_one_clear_error(draw):
     with pytest.raises(ValueError, match=": expected"):
         draw()
     assert not plt.get_fignums()  # and no empty figure is left behind
+
+
+def test_the_style_of_the_course_has_the_colours_and_one_resolution_for_all():
+    with plt.style.context("vaelib.course"):
+        assert tuple(plt.rcParams["axes.prop_cycle"].by_key()["color"]) == plots.COLOURS
+        assert plots.image_grid(torch.zeros(4, 1, 8, 8)).figure.dpi == plt.rcParams["figure.dpi"] == 160

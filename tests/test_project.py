@@ -104,6 +104,7 @@ def test_the_file_tree_in_the_readme_has_a_line_for_every_module():
             assert len(words.split()) > 2, name
             found.append(path)
     there = {path for path in run.ROOT.glob("vaelib/**/*.py") if path.name != "__init__.py"}
+    there |= {*run.ROOT.glob("vaelib/*.mplstyle")}
     assert {path.name for path in there ^ set(found)} == set()
     assert len(found) == len(set(found))
 

@@ -61,6 +61,7 @@ OPENMP = {"GOMP_SPINCOUNT": "1000"}
 CELL_SECONDS = 300
 PAGE_SECONDS = 3600  # `page` judges a claim anew for every change of its equation
 FOLDED = "hide-input"  # the tag by which JupyterBook and MyST fold a cell's code
+HIDDEN = "hide-output"  # and this one what it prints: the reader says first what is expected
 # Each worker is a kernel with one thread and a gigabyte or so of memory.
 WORKERS = min(os.cpu_count() or 1, 4)
 
@@ -264,6 +265,7 @@ def stored_form(notebook) -> str:
     """The text of a notebook file, without what differs between machines, Python versions and editors.
 
     The code of a claim is folded in JupyterLab and, by the tag, on a page; a cell that only serves claims has the tag.
+    Likewise the output of a cell whose result the reader is asked to predict.
     """
     import nbformat
 
@@ -276,8 +278,9 @@ def stored_form(notebook) -> str:
         tags = list(cell.metadata.get("tags", []))
         if cell.cell_type == "code" and re.search(r"\bClaim\(", cell.source) and FOLDED not in tags:
             tags.append(FOLDED)
-        folded = {"jupyter": {"source_hidden": True}} if FOLDED in tags else {}
-        cell.metadata = folded | ({"tags": tags} if tags else {})
+        folds = {"source_hidden": FOLDED, "outputs_hidden": HIDDEN}
+        folded = {name: True for name, tag in folds.items() if tag in tags and cell.cell_type == "code"}
+        cell.metadata = ({"jupyter": folded} if folded else {}) | ({"tags": tags} if tags else {})
     return nbformat.writes(notebook, version=4) + "\n"
 
 

@@ -1,6 +1,7 @@
 """Pictures of data, latents and training. Every function draws into `ax` (a new figure unless given) and returns it.
 
-Colours are Okabe & Ito's, which colour-blind readers can tell apart, without their yellow, which is lost on white.
+Colours are Okabe & Ito's, which colour-blind readers can tell apart, without their yellow, which is lost on white. The
+course's style, `plt.style.use("vaelib.course")`, has them too, with one type size and one resolution for all pictures.
 """
 
 import functools
@@ -119,7 +120,7 @@ def _axes(ax: "Axes | None", size: tuple[float, float]) -> "Axes":
         return ax
     import matplotlib.pyplot as plt
 
-    return plt.subplots(figsize=size, dpi=100, layout="constrained")[1]
+    return plt.subplots(figsize=size, layout="constrained")[1]
 
 
 def _array(values: Any) -> np.ndarray:
