@@ -84,12 +84,12 @@ _PAIR: Reading = {"mu": r"\frac{m_1 - m_2}{s_2}", "sigma": r"\frac{s_1}{s_2}"}
 _TWO: Reading = {"mu": "m_1", "sigma": "s_1", "nu": "m_2", "tau": "s_2"}
 _LISTS: Reading = {"mu": "m", "sigma": "s", "nu": "n", "tau": "t"}
 _LINEAR: Reading = {
-    "a": (r"\frac{w (x - w\mu)}{t^2}", r"-\frac{w^2 \sigma}{t^2}"),
+    "a": (r"\frac{a (x - a\mu)}{s^2}", r"-\frac{a^2 \sigma}{s^2}"),
     "b": (r"\mu", r"\sigma - \frac1\sigma"),
     "L": "10",
 }
 _PIXELS: Reading = {
-    "a": (r"\sum_d w_d (x_d - \mathbb E_q[\pi_d(z)])", r"-\sigma \sum_d w_d^2 \mathbb E_q[\pi_d(z) (1 - \pi_d(z))]"),
+    "a": (r"\sum_d a_d (x_d - \mathbb E_q[\pi_d(z)])", r"-\sigma \sum_d a_d^2 \mathbb E_q[\pi_d(z) (1 - \pi_d(z))]"),
     "b": _LINEAR["b"],
     "L": "10",
 }
@@ -118,9 +118,9 @@ READINGS: dict[str, Reading] = {
     "3.2": {"R": "page", "J": "3"},
     "3.5": _LISTS | {"R": "page"},
     "3.7": {"R": "page", "J": "2"},
-    "3.8": {"R": "page", "J": "2", "mu": "a", "sigma": "b", "nu": "c", "tau": "d"},
-    "3.9": {"R": "page", "J": "2", "mu": "a", "sigma": "b", "nu": "c", "tau": "d"},
-    "3.10": _LISTS | {"R": "page"},
+    "3.8": {"R": "page", "J": "2", "mu": "a", "sigma": "r", "nu": "c", "tau": "u"},
+    "3.9": {"R": "page", "J": "2", "mu": "a", "sigma": "r", "nu": "c", "tau": "u"},
+    "3.10": {"R": "page", "mu": "m", "sigma": "s", "nu": "a", "tau": "c"},
     "3.11": {"R": "page", "J": "3"},
     "3.15": {"R": "page", "J": "2"},
     "3.15 E3": {"R_c": r"\sum_{i=1}^2 \tfrac12 (m_{ci}^2 + s_{ci}^2 - 1 - \log s_{ci}^2)", "n": "b"},
@@ -143,7 +143,7 @@ READINGS: dict[str, Reading] = {
     "5.6": _LINEAR,
     "5.6 E11b": {"a": ("0", _LINEAR["a"][1])},
     "5.13": _PIXELS,
-    "5.13 E11b": {"a": ("0", _PIXELS["a"][1]), "g(z)": (r"\sum_d w_d (x_d - \pi_d(z))", "0")},
+    "5.13 E11b": {"a": ("0", _PIXELS["a"][1]), "g(z)": (r"\sum_d a_d (x_d - \pi_d(z))", "0")},
     "6.1 E17": {"J": "D"},
     "6.7": {"x_hat": r"\frac{1}{1 + e^{-l}}"},
     "7.3": {"R": r"\mathrm{KL}(q_\phi(z \mid x) \| p(z))", "d": "0"},
@@ -208,7 +208,7 @@ UNMATCHED: dict[tuple[str, str], str] = {
         "E7: arguments swapped",
     ): "its arguments are moments that have no name in a formula",
     ("3.12", "E12: no outer expectation"): "the divergences given z_1, which lose their weights, have no name",
-    ("5.2", "E24: covariance passed as Cholesky factor"): "the same for matrices: L L^T in the place of L",
+    ("5.2", "E24: covariance passed as Cholesky factor"): "the same for matrices: C C^T in the place of C",
     ("9.6", "E7: KL with its arguments swapped"): "the posterior has no name that a formula can take",
     (
         "9.11",
