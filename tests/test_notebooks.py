@@ -17,6 +17,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import reading  # tools/reading.py
 import run  # tools/run.py
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
@@ -33,7 +34,8 @@ ALLOWED_MARKERS: dict[tuple[str, str], str] = {}
 ALLOWED_BLIND_DIGITS: dict[tuple[str, str], str] = {}
 
 LONGEST_CELL = 25
-MOST_CELLS = 60
+MOST_CELLS = {"road": 40, "other": 60}
+MOST_MINUTES = 35
 COMPARED = {"text/plain", "text/html", "text/latex", "text/markdown", ledger.MIME}
 PICTURE = "image/png"
 MACHINE = re.compile(
@@ -96,9 +98,22 @@ def markers_are_allowed(notebook: NotebookNode) -> Iterator[str]:
             yield f"code cell {number} ({cell.id}) carries a marker without a reason in ALLOWED_MARKERS"
 
 
+def is_road(notebook: NotebookNode) -> bool:
+    """A chapter of the main road, such as 03_kl; 03b is a side room, 03x a sheet of exercises, a1 an appendix."""
+    return bool(re.match(r"\d\d_", notebook.metadata.name))
+
+
+def is_sheet(notebook: NotebookNode) -> bool:
+    return bool(re.match(r"\w\dx_", notebook.metadata.name))
+
+
 def sizes(notebook: NotebookNode) -> Iterator[str]:
-    if len(notebook.cells) >= MOST_CELLS:
-        yield f"{len(notebook.cells)} cells: keep a notebook under {MOST_CELLS}"
+    most = MOST_CELLS["road" if is_road(notebook) else "other"]
+    if len(notebook.cells) > most:
+        yield f"{len(notebook.cells)} cells: at most {most}"
+    found = reading.size(notebook)
+    if is_road(notebook) and found.minutes > MOST_MINUTES:
+        yield f"{found.minutes} minutes of reading: at most {MOST_MINUTES}"
     for number, cell in enumerate(code_cells(notebook), start=1):
         if not cell.source.strip():
             yield f"code cell {number} is empty"
@@ -106,30 +121,67 @@ def sizes(notebook: NotebookNode) -> Iterator[str]:
             yield f"code cell {number} has {len(cell.source.splitlines())} lines: at most {LONGEST_CELL}"
 
 
+def named_cells(notebook: NotebookNode) -> Iterator[str]:
+    """Links and translations hang on the ids: they say what a cell is, and stay when others come or go."""
+    for cell in notebook.cells:
+        if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", cell.id) or re.match(r"cell-?\d", cell.id):
+            yield f"the cell id {cell.id!r} is no name: expected words such as 'check-3-5'"
+
+
 def opens_as_agreed(notebook: NotebookNode) -> Iterator[str]:
     opening = notebook.cells[0].source if notebook.cells[0].cell_type == "markdown" else ""
-    for what, pattern in {
-        "a title": r"^# \S",
-        "the heading '## What you will be able to do'": r"^## What you will be able to do$",
-        "'**You need first:**'": r"\*\*You need first:\*\*\s+[\w\[]",
-        "'**Reading:** N minutes'": r"\*\*Reading:\*\* (about )?\d+ minutes?",
-        "'**Running:** N seconds'": r"\*\*Running:\*\* (about )?\d+ seconds?",
-    }.items():
+    expected = {"a title": r"^# \S", "'**You need first:**'": r"\*\*You need first:\*\*\s+[\w\[]"}
+    if is_sheet(notebook):
+        expected["'**Time:** about N minutes'"] = r"\*\*Time:\*\* about \d+ minutes"
+    else:
+        expected |= {
+            "the heading '## What you will be able to do'": r"^## What you will be able to do$",
+            "'**Reading:** N minutes'": r"\*\*Reading:\*\* (about )?\d+ minutes?",
+            "'**Running:** N seconds'": r"\*\*Running:\*\* (about )?\d+ seconds?",
+        }
+    if is_road(notebook):
+        expected["'**In short.**', the answer"] = r"^\*\*In short\.\*\* \S"
+        if not any(PICTURE in output.get("data", {}) for cell in code_cells(notebook)[:2] for output in cell.outputs):
+            yield "none of the first two code cells draws the picture of the chapter"
+    for what, pattern in expected.items():
         if not re.search(pattern, opening, re.MULTILINE):
             yield f"the first cell lacks {what}"
+    said = re.search(r"\*\*Reading:\*\* (?:about )?(\d+)", opening)
+    counted = reading.size(notebook).minutes
+    if said and abs(int(said[1]) - counted) > 1:
+        yield f"the first cell says {said[1]} minutes of reading: tools/reading.py says {counted}"
 
 
 def closes_as_agreed(notebook: NotebookNode) -> Iterator[str]:
-    """Three headings in this order; numbered exercises, and references as a list."""
+    """A recap of the road, a way to the exercises, and references as a list."""
+    if is_sheet(notebook):
+        return
     _, *sections = re.split(r"^## ", prose(notebook), flags=re.MULTILINE)
     titles = [section.partition("\n")[0].strip() for section in sections]
-    if titles[-3:] != ["Built by hand, compared with vaelib", "Exercises", "References"]:
-        yield "the last headings are not 'Built by hand, compared with vaelib', 'Exercises', 'References'"
+    expected = ["Recap", "Exercises", "References"] if is_road(notebook) else ["References"]
+    if titles[-len(expected) :] != expected:
+        yield f"the last headings are not {', '.join(map(repr, expected))}"
         return
-    if len(re.findall(r"^\d+\. ", sections[-2], re.MULTILINE)) < 3:
-        yield "there are fewer than three numbered exercises"
+    if is_road(notebook):
+        recap, exercises = sections[-3:-1]
+        if not 4 <= len(re.findall(r"^- ", recap, re.MULTILINE)) <= 6:
+            yield "the recap is no list of about five lines"
+        for words in ("**Where it is used later.**", "**After 2016.**"):
+            if words not in recap:
+                yield f"the recap lacks {words!r}"
+        if f"({notebook.metadata.name[:2]}x_exercises.ipynb)" not in exercises:
+            yield "'Exercises' has no link to the sheet"
     if not re.search(r"^- ", sections[-1], re.MULTILINE):
         yield "the list of references is empty"
+
+
+def predictions_are_folded(notebook: NotebookNode) -> Iterator[str]:
+    """What the reader is asked to predict is not to be seen right below the question."""
+    for cell, following in zip(notebook.cells, [*notebook.cells[1:], None], strict=True):
+        if cell.cell_type == "markdown" and "**Before you run it" in cell.source:
+            tags = following.metadata.get("tags", []) if following is not None else []
+            if "hide-output" not in tags:
+                yield f"the cell after the question in {cell.id!r} lacks the tag hide-output"
 
 
 def pictures_are_described(notebook: NotebookNode) -> Iterator[str]:
@@ -156,8 +208,10 @@ GUARDS: list[Callable[[NotebookNode], Iterator[str]]] = [
     outputs_can_be_compared,
     markers_are_allowed,
     sizes,
+    named_cells,
     opens_as_agreed,
     closes_as_agreed,
+    predictions_are_folded,
     pictures_are_described,
 ]
 
@@ -228,6 +282,14 @@ def test_notebook_keeps_the_rules(path):
     assert not found, "\n".join(found)
 
 
+def test_every_chapter_has_its_exercises_and_compares_what_is_built_by_hand():
+    chapters = {path.stem[:2] for path in NOTEBOOKS if re.match(r"\d\d_", path.stem)}
+    for chapter in chapters:
+        rooms = [nbformat.read(path, as_version=4) for path in NOTEBOOKS if path.stem.startswith(chapter)]
+        assert "## Built by hand, compared with vaelib" in "\n".join(map(prose, rooms)), chapter
+    assert {path.stem[:2] for path in NOTEBOOKS if re.match(r"\d\dx_", path.stem)} == chapters
+
+
 @each_notebook
 def test_every_stored_digit_is_compared(path, request):
     unseen = unseen_changes(path, request.session)
@@ -249,17 +311,26 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+
 OPENING = """\
 # 00 · A small notebook
 
+**In short.** One and one are two.
+
 ## What you will be able to do
 
 - add.
 
 **You need first:** nothing. **Reading:** 1 minute. **Running:** about 1 second."""
 CLOSING = """\
+## Recap
+
+- One.
+- Two.
+- Three.
+- Four.
+
+**Where it is used later.** Everywhere. **After 2016.** Still.
+
 ## Exercises
 
-1. Add.
-2. Add more.
-3. Stop.
+On [a sheet](00x_exercises.ipynb).
 
 ## References
 
@@ -280,9 +351,9 @@ def sound(tmp_path_factory) -> Path:
         v4.new_code_cell("x = 3"),
         v4.new_markdown_cell(CLOSING),
     ]
-    for number, cell in enumerate(cells):
-        cell.id = f"cell-{number}"
-    path = tmp_path_factory.mktemp("sound") / "sound.ipynb"
+    for cell, name in zip(cells, ("opening", "sum", "picture", "caption", "three", "closing"), strict=True):
+        cell.id = name
+    path = tmp_path_factory.mktemp("sound") / "00_sound.ipynb"
     nbformat.write(v4.new_notebook(cells=cells), path)
     assert run.execute(path, path)[1] == ""
     return path
@@ -292,7 +363,7 @@ def altered(sound: Path, folder: Path, name: str, change: Callable[[list[Noteboo
     """A copy of the sound notebook with a change made to its cells."""
     notebook = nbformat.read(sound, as_version=4)
     change(notebook.cells)
-    target = folder / f"{name}.ipynb"
+    target = folder / (name if name.endswith(".ipynb") else f"00_{name}.ipynb")
     target.write_text(run.stored_form(notebook), encoding="utf-8")
     return target
 
@@ -339,20 +410,33 @@ WRONG = {
     "path": (store("stream", name="stdout", text="saved /home/ada/vae.pt"), "one machine: /home/"),
     "project's path": (store("stream", name="stdout", text=f"in {run.ROOT}"), "one machine: "),
     "address": (store("display_data", data={"text/plain": "<Line at 0x7f12ab34cd>"}), "one machine: 0x7f12ab34cd"),
-    "tag": (tag("nbval-ignore-output"), "code cell 1 (cell-1) carries a marker"),
-    "tag of nbclient": (tag("skip-execution"), "code cell 1 (cell-1) carries a marker"),
-    "exception": (tag("raises-exception"), "code cell 1 (cell-1) carries a marker"),
-    "comment": (source(1, "print", "# NBVAL_IGNORE_OUTPUT\nprint"), "code cell 1 (cell-1) carries a marker"),
+    "tag": (tag("nbval-ignore-output"), "code cell 1 (sum) carries a marker"),
+    "tag of nbclient": (tag("skip-execution"), "code cell 1 (sum) carries a marker"),
+    "exception": (tag("raises-exception"), "code cell 1 (sum) carries a marker"),
+    "comment": (source(1, "print", "# NBVAL_IGNORE_OUTPUT\nprint"), "code cell 1 (sum) carries a marker"),
     "long cell": (source(4, "x = 3", "x = 3\n" * 26), "code cell 3 has 26 lines"),
     "empty cell": (source(4, "x = 3", " "), "code cell 3 is empty"),
-    "long notebook": (lengthen, "63 cells: keep a notebook under 60"),
+    "long notebook": (lengthen, "63 cells: at most 40"),
+    "long to read": (source(0, "- add.", "- add.\n\n" + "word " * 7000), "36 minutes of reading: at most 35"),
+    "another reading time": (source(0, "1 minute", "3 minutes"), "says 3 minutes of reading: tools/reading.py says 1"),
+    "position as id": (lambda cells: cells[1].update(id="cell-07"), "the cell id 'cell-07' is no name"),
+    "random id": (lambda cells: cells[1].update(id="9e3c107d"), "the cell id '9e3c107d' is no name"),
+    "no answer at the top": (source(0, "**In short.**", ""), "lacks '**In short.**', the answer"),
+    "no picture at the top": (lambda cells: cells[2].outputs.clear(), "draws the picture of the chapter"),
+    "no recap": (source(5, "- Four.", "Four."), "the recap is no list of about five lines"),
+    "no use": (source(5, "**Where it is used later.**", ""), "lacks '**Where it is used later.**'"),
+    "nothing later": (source(5, "**After 2016.**", ""), "lacks '**After 2016.**'"),
+    "prediction beside its result": (
+        source(0, "- add.", "- add.\n\n**Before you run it.** Two?"),
+        "the cell after the question in 'opening' lacks the tag hide-output",
+    ),
     "no title": (source(0, "# 00", "00"), "lacks a title"),
     "no goals": (source(0, "be able to do", "see"), "lacks the heading '## What you will be able to do'"),
     "no prerequisites": (source(0, "nothing", ""), "lacks '**You need first:**'"),
     "no reading time": (source(0, "1 minute", "a while"), "lacks '**Reading:** N minutes'"),
     "no running time": (source(0, "1 second", "a while"), "lacks '**Running:** N seconds'"),
-    "no comparison": (source(3, "## Built by hand, compared with vaelib", ""), "the last headings are not"),
-    "two exercises": (source(5, "3. Stop.", ""), "fewer than three numbered exercises"),
+    "no exercises": (source(5, "## Exercises", ""), "the last headings are not 'Recap', 'Exercises', 'References'"),
+    "no sheet": (source(5, "00x_", "00_"), "'Exercises' has no link to the sheet"),
     "no references": (source(5, "- G. Peano", "G. Peano"), "the list of references is empty"),
     "picture without words": (source(3, "*Figure: one grey pixel.*", ""), "picture of code cell 2 is not described"),
     "image without words": (source(0, "- add.", "![](cave.png)"), "an image has no alternative text"),
@@ -373,7 +457,7 @@ def test_guard_complains_of(change, complaint, sound, tmp_path):
 
 
 def test_guard_complains_of_foreign_metadata(sound, tmp_path):
-    path = tmp_path / "foreign.ipynb"
+    path = tmp_path / "00_foreign.ipynb"
     path.write_text(sound.read_text().replace('"name": "python"', '"name": "python",\n   "version": "3.11.7"', 1))
     assert complaints(path) == ["the file is not as `make notebooks` writes it: metadata or layout differ"]
 
@@ -467,4 +551,4 @@ def test_nbval_misses_stripped_notebooks_and_pictures_which_is_why_there_are_gua
     altered(sound, tmp_path, "picture", wrong_picture)
     assert run_nbval(tmp_path) == (0, set())
     assert complaints(stripped) != []
-    assert run_nbval(tmp_path, VAELIB_COMPARE_PICTURES="1") == (1, {"picture"})
+    assert run_nbval(tmp_path, VAELIB_COMPARE_PICTURES="1") == (1, {"00_picture"})

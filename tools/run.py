@@ -265,7 +265,8 @@ def stored_form(notebook) -> str:
     """The text of a notebook file, without what differs between machines, Python versions and editors.
 
     The code of a claim is folded in JupyterLab and, by the tag, on a page; a cell that only serves claims has the tag.
-    Likewise the output of a cell whose result the reader is asked to predict.
+    Likewise the output of a cell whose result the reader is asked to predict. The cells `answer-3-2` and `grade-3-2` of
+    a sheet of exercises carry what nbgrader asks for.
     """
     import nbformat
 
@@ -280,8 +281,18 @@ def stored_form(notebook) -> str:
             tags.append(FOLDED)
         folds = {"source_hidden": FOLDED, "outputs_hidden": HIDDEN}
         folded = {name: True for name, tag in folds.items() if tag in tags and cell.cell_type == "code"}
-        cell.metadata = ({"jupyter": folded} if folded else {}) | ({"tags": tags} if tags else {})
+        cell.metadata = ({"jupyter": folded} if folded else {}) | ({"tags": tags} if tags else {}) | graded(cell)
     return nbformat.writes(notebook, version=4) + "\n"
+
+
+def graded(cell) -> dict:
+    """What nbgrader keeps with the cell of an answer, which the student writes, and with the one that judges it."""
+    part = re.fullmatch(r"(answer|grade)-(\w+-\d+)", cell.get("id", "")) if cell.cell_type == "code" else None
+    if not part:
+        return {}
+    judges = part[1] == "grade"
+    kept = {"schema_version": 3, "grade_id": cell.id, "grade": judges, "locked": judges, "solution": not judges}
+    return {"nbgrader": kept | {"task": False} | ({"points": 1} if judges else {})}
 
 
 # --- Checks -----------------------------------------------------------------------------------------------------------
