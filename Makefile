@@ -7,7 +7,7 @@ else
 PYTHON ?= python3
 endif
 
-.PHONY: help setup course check test ledger page mutate lab bench notebooks clean
+.PHONY: help setup course check test ledger page mutate student lab bench notebooks clean
 
 help:
 	@echo "make course      execute the notebooks into build/course, training their models (only=\"03 04\": some of them)"
@@ -16,13 +16,14 @@ help:
 	@echo "make ledger      collect every claim of the notebooks, with its witnesses and twins, into build/ledger.md"
 	@echo "make page        change every displayed equation, sign by sign, and name the changes that no claim notices (only=\"03\")"
 	@echo "make mutate      change the library in small ways and name the changes that no test notices (modules=\"bounds\")"
+	@echo "make student     the edition for students: the solutions of the exercises left out, in build/student"
 	@echo "make lab         open the notebooks in JupyterLab"
 	@echo "make bench       measure the speed of training on this machine"
 	@echo "make notebooks   execute the notebooks in place and store their outputs (only=\"03 04\": some of them)"
 	@echo "make setup       only make .venv; every command above does that first"
 	@echo "make clean       remove what was built; .venv stays"
 
-setup check test ledger lab bench:
+setup check test ledger student lab bench:
 	@$(PYTHON) tools/run.py $@
 
 course notebooks page:

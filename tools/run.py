@@ -8,6 +8,7 @@
     python tools/run.py ledger              collect every claim of the notebooks into build/ledger.md
     python tools/run.py page [01 03 ...]    change the displayed equations: build/page/changes.md says what is noticed
     python tools/run.py bench               measure the speed of training; results in benchmarks/results
+    python tools/run.py student             the edition without the solutions of the exercises: build/student
     python tools/run.py lab                 open the notebooks in JupyterLab
     python tools/run.py notebooks [01 ...]  execute the notebooks in place and store their outputs
 
@@ -373,6 +374,11 @@ def bench(_only: list[str]) -> int:
     return call(sys.executable, ROOT / "benchmarks" / "speed.py")
 
 
+def student(_only: list[str]) -> int:
+    """Writes the edition for students."""
+    return call(sys.executable, ROOT / "tools" / "student.py")
+
+
 def mutate(only: list[str]) -> int:
     """Changes the library in many small ways, one at a time, and names the changes that no test notices."""
     return call(sys.executable, ROOT / "tools" / "mutate.py", *only)
@@ -386,6 +392,7 @@ COMMANDS = {
     "ledger": ledger,
     "page": page,
     "mutate": mutate,
+    "student": student,
     "lab": lab,
     "bench": bench,
 }
