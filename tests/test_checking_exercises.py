@@ -146,7 +146,7 @@ def test_sheet_says_what_is_asked_and_how_long_it_takes(path):
         assert re.match(rf"## {re.escape(exercise.number)} · .+ \({exercise.minutes} minutes\)\n", cell.source), id
         assert all(f"{letter}" in cell.source and text in cell.source for letter, text in exercise.choices.items()), id
         (judged,) = cells[id.replace("exercise", "grade")].outputs
-        assert judged.data["text/plain"].startswith(f"{exercise.number}, right: "), id
+        assert judged.get("text", "").startswith(f"{exercise.number}, right: "), id
         answer = cells[id.replace("exercise", "answer")].source
         assert re.search(
             r"^def .*\n    \"\"\"(.|\n)+?\"\"\"\n    ### BEGIN SOLUTION\n(.|\n)+    ### END SOLUTION$", answer

@@ -111,6 +111,9 @@ class Feedback:
     def __repr__(self) -> str:
         return f"{self.number}, {self.verdict}: {self.text}"
 
+    def _ipython_display_(self) -> None:
+        print(self)  # no result of the cell: nbgrader would take that for a number of points
+
 
 class Unusable(ValueError):
     """What was given cannot be compared; the message says why."""
