@@ -517,7 +517,7 @@ def test_digits_of_a_claim_are_compared(sound, tmp_path, request):
 def test_an_output_that_could_be_missing_is_found(sound, tmp_path, request):
     only_a_picture = store("display_data", data={PICTURE: PIXEL})
     unseen = list(unseen_changes(altered(sound, tmp_path, "blind", only_a_picture), request.session))
-    assert unseen == [("cell-1", "output 2 could be missing")]
+    assert unseen == [("sum", "output 2 could be missing")]
 
 
 # --- nbval itself, end to end -----------------------------------------------------------------------------------------
