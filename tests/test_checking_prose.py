@@ -156,6 +156,7 @@ def test_value_of_a_number(text, value):
         "noise scaled by 0.01<!-- cite: E11c noise # -->",
         "about five<!-- a remark --> of them",
         "## Exercises\n\n1. Suppose 30 nats<!-- given -->.",
+        "**Time:** about 5 minutes.\n\n## 1.2 · A cave (5 minutes)\n\nSuppose 30 nats<!-- given -->, see exercise 1.2.",
         "## References\n\n- pages 1771.5",
     ],
 )
@@ -210,6 +211,8 @@ WRONG = {
     "a notebook that does not exist": ("see notebook\n07", "there is no notebook 07"),
     "a section that does not exist": ("see Section 4", "there is no section 4"),
     "an exercise that does not exist": ("see exercise 6", "there is no exercise 6"),
+    "an exercise of a sheet that does not exist": ("## 1.2 · A cave\n\nas in exercise 1.3", "there is no exercise 1.3"),
+    "a number in the title of an exercise": ("## 1.2 · A cave of 30 nats\n", "30 nats' has no mark"),
     "a file that does not exist": ("[here](nowhere.png)", "a link leads to nowhere.png, which does not exist"),
 }
 
@@ -293,7 +296,7 @@ def test_every_number_in_the_text_has_a_source(path):
 def test_every_changed_digit_is_noticed(path):
     unnoticed, count = changed_digits(path)
     assert not unnoticed, "\n".join(unnoticed)
-    assert count > 0
+    assert count > 0 or "x_" in path.stem  # a sheet may have none
 
 
 @each_notebook

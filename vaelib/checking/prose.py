@@ -16,7 +16,7 @@ after it, a comment that the reader does not see and that says *what* the number
     84.78<!-- cite: burda2016 test NLL -->  in references.bib beside the notebook this entry has a field of figures,
                                             {84.78 test NLL; 2,000 hidden}, where these words follow the number;
                                             `cite: E11c noise #`: one of `vaelib.checking.mistakes`, # as above
-    30<!-- given -->                        an exercise sets it (only below a heading `Exercises`)
+    30<!-- given -->                        an exercise sets it (only below `Exercises` or `3.2 · ...`)
 
     2.1 and 3.4 nats<!-- out: VAE; MHVAE -->   one mark for several numbers of a phrase, in their order
 
@@ -116,7 +116,7 @@ def _cells(path: Path, _written: int) -> list[Any]:
 
 
 def texts(cells: list[Any]) -> Iterator[tuple[str, str, bool]]:
-    """Each Markdown cell's id, its text up to a heading References, and whether it stands below one Exercises."""
+    """Each Markdown cell's id, its text up to a heading References, and whether that belongs to an exercise."""
     in_exercises = False
     for cell in cells:
         if cell.cell_type != "markdown":
@@ -125,7 +125,7 @@ def texts(cells: list[Any]) -> Iterator[tuple[str, str, bool]]:
             title = part.partition("\n")[0].lstrip("# ").strip() if part.startswith("#") else None
             if title == "References":
                 return
-            in_exercises = title == "Exercises" if title else in_exercises
+            in_exercises = bool(re.match(r"Exercises$|[aA]?\d+\.\d+ · ", title)) if title else in_exercises
             yield cell.get("id", ""), part, in_exercises
 
 
@@ -198,6 +198,8 @@ def _dangling(path: Path, cells: list[Any]) -> Iterator[str]:
         "equation": {tag for other in others.values() for _, text, _ in texts(other) for tag in tags(text)},
         "notebook": set(others),
     }
+    titles = [part for other in others.values() for _, part, _ in texts(other)]
+    on_sheets = {n for part in titles for n in re.findall(r"^## ([aA]?\d+\.\d+) · ", part)}
     for id, text, _ in texts(cells):
         named = references(text)
         about = [
@@ -206,7 +208,8 @@ def _dangling(path: Path, cells: list[Any]) -> Iterator[str]:
         ]
         parts = [(part, exercises) for other in about for _, part, exercises in texts(other)]
         exists["section"] = {n for part, _ in parts for n in re.findall(r"^#+ (\d+)", part)}
-        exists["exercise"] = {n for part, yes in parts if yes for n in re.findall(r"^(\d+)\. ", part, re.MULTILINE)}
+        listed = {n for part, yes in parts if yes for n in re.findall(r"^(\d+)\. ", part, re.MULTILINE)}
+        exists["exercise"] = on_sheets | listed
         for kind, name in named:
             if kind == "link" and not (path.parent / name).exists():
                 yield f"cell {id}: a link leads to {name}, which does not exist"

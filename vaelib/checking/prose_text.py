@@ -53,7 +53,8 @@ _LEFT_OUT = [
     re.compile(r"`[^`]*`"),
     re.compile(r"(?<=\])\([^()\s]*\)|<?\bhttps?://[^\s>)]*>?"),
     re.compile(r"</?[a-zA-Z][^<>]*>"),
-    re.compile(r"\*\*(?:Reading|Running):\*\*\s+(?:about )?\d+ \w+"),
+    re.compile(r"\*\*(?:Reading|Running|Time):\*\*\s+(?:about )?\d+ \w+"),
+    re.compile(r"^## [aA]?\d+\.\d+ · .*\(\d+ minutes\)$", re.MULTILINE),  # an exercise, by its number
     re.compile(r"\barXiv[: ]\d+\.\d+|#\d+|\d+\.\d+\.\d[\d.]*|\d+(?:st|nd|rd|th|[a-g])\b(?![-+]\d)"),
     re.compile(_PLACE),
     re.compile(_YEAR),
@@ -66,7 +67,7 @@ _REFERENCES = {
     ),
     "notebook": re.compile(r"\b[Nn]otebooks?\s+(\d\d|[aA]\d)\b|\[(\d\d|[aA]\d)\b"),
     "section": re.compile(r"\bSections?\s+(\d+)\b"),
-    "exercise": re.compile(r"\b[Ee]xercises?\s+(\d+)\b"),
+    "exercise": re.compile(r"\b[Ee]xercises?\s+([aA]?\d+(?:\.\d+)?)\b"),
     "link": re.compile(r"\]\(([^()\s:#]+)(?:#[^()\s]*)?\)"),
     "statement": re.compile(r"\b(S\d{1,2})\b"),
     "mistake": re.compile(r"\b(E\d{1,2}[a-z]?)\b"),
@@ -117,7 +118,9 @@ def plain(text: str) -> str:
     text = _EQUATION.sub(lambda match: _blank(match) if _TAG.search(match[0]) else match[0], text)
     for pattern in _LEFT_OUT:
         text = pattern.sub(_blank, text)
-    return _REFERENCES["equation"].sub(_blank, text)
+    for kind in ("equation", "exercise"):
+        text = _REFERENCES[kind].sub(_blank, text)
+    return text
 
 
 def numbers(text: str) -> list[Number]:
