@@ -7,6 +7,7 @@ output. The guards below read the stored notebooks, and each is shown to complai
 
 import ast
 import copy
+import itertools
 import json
 import os
 import re
@@ -141,8 +142,9 @@ def opens_as_agreed(notebook: NotebookNode) -> Iterator[str]:
         }
     if is_road(notebook):
         expected["'**In short.**', the answer"] = r"^\*\*In short\.\*\* \S"
-        if not any(PICTURE in output.get("data", {}) for cell in code_cells(notebook)[:2] for output in cell.outputs):
-            yield "none of the first two code cells draws the picture of the chapter"
+        before = itertools.takewhile(lambda cell: cell.cell_type == "code", notebook.cells[1:])
+        if not any(PICTURE in output.get("data", {}) for cell in before for output in cell.outputs):
+            yield "no cell between the opening and the text draws the picture of the chapter"
     for what, pattern in expected.items():
         if not re.search(pattern, opening, re.MULTILINE):
             yield f"the first cell lacks {what}"

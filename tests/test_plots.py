@@ -275,3 +275,21 @@ def test_the_style_of_the_course_has_the_colours_and_one_resolution_for_all():
     with plt.style.context("vaelib.course"):
         assert tuple(plt.rcParams["axes.prop_cycle"].by_key()["color"]) == plots.COLOURS
         assert plots.image_grid(torch.zeros(4, 1, 8, 8)).figure.dpi == plt.rcParams["figure.dpi"] == 160
+
+
+def test_gap_bars_stack_the_elbo_and_the_gap_up_to_the_evidence():
+    ax = plots.gap_bars([-3.0, -2.0, -1.5], -1.5, floor=-4.0)
+    lower, gap = ([(bar.get_y(), bar.get_height()) for bar in bars] for bars in ax.containers)
+    assert lower == [(-4.0, 1.0), (-4.0, 2.0), (-4.0, 2.5)]
+    assert gap == [(-3.0, 1.5), (-2.0, 0.5), (-1.5, 0.0)]
+    (lines,) = ax.collections
+    assert {y for segment in lines.get_segments() for _, y in segment} == {-1.5}
+    own = plots.gap_bars([-3.0, -2.0], [-1.0, -1.5], at=[1, 5])  # a line for each bar, from a floor below them
+    assert [bar.get_x() + bar.get_width() / 2 for bar in own.containers[0]] == [1, 5]
+    assert own.get_ylim()[0] == -3.5
+
+
+def test_no_elbo_may_exceed_the_evidence():
+    with pytest.raises(ValueError, match=r"exceeds log p\(x\) by 0.5 nats: expected a lower bound"):
+        plots.gap_bars([-3.0, -1.0], -1.5)
+    assert not plt.get_fignums()

@@ -115,6 +115,37 @@ def rate_per_level(history: "History", title: str = "Rate of each level", ax: "A
     return ax
 
 
+def gap_bars(
+    elbos: Sequence[float],
+    log_px: float | Sequence[float],
+    at: Sequence[float] | None = None,
+    floor: float | None = None,
+    width: float = 0.6,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """log p(x) = ELBO + gap, as bars: blue up to the ELBO, orange from there up to a black line at log p(x).
+
+    Args:
+        elbos: one for each bar, in nats.
+        log_px: one for all bars, or one for each.
+        at: where the bars stand; 0, 1, ... unless given.
+        floor: where the bars begin, as a log-probability has no natural zero; a little below the lowest unless given.
+    Raises:
+        ValueError: Where an "ELBO" exceeds log p(x) by more than rounding.
+    """
+    lower, upper = np.broadcast_arrays(np.asarray(elbos, dtype=float), np.asarray(log_px, dtype=float))
+    if (excess := float((lower - upper).max())) > 1e-6 * max(1, np.abs(upper).max()):
+        raise ValueError(f"an ELBO exceeds log p(x) by {excess:.3g} nats: expected a lower bound")
+    at = np.arange(len(lower)) if at is None else np.asarray(at, dtype=float)
+    floor = float(lower.min() - 0.25 * (upper.max() - lower.min())) if floor is None else floor
+    ax = _axes(ax, (6.4, 3.6))
+    ax.bar(at, lower - floor, width, bottom=floor, color=COLOURS[0], alpha=0.85, label="ELBO")
+    ax.bar(at, upper - lower, width, bottom=lower, color=COLOURS[1], label="gap")
+    ax.hlines(upper, at - 0.62 * width, at + 0.62 * width, color=COLOURS[6], lw=2, label="log p(x)")
+    ax.set_ylim(bottom=floor)
+    return ax
+
+
 def _axes(ax: "Axes | None", size: tuple[float, float]) -> "Axes":
     if ax is not None:
         return ax

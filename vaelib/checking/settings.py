@@ -128,7 +128,7 @@ READINGS: dict[str, Reading] = {
     "4.2 E23b": _TERMS | {"d": "0", "beta": "1"},
     "4.4 E2a": _TERMS,
     "4.4 E18b": _TERMS,
-    "4.5 E11b": {"a": "w", "y": "x"},
+    "4.5": {"mu": "m", "sigma": "s", "y": "x", "t": r"\sigma"},
     "4.7 E11b": {"g(z)": "e^z"},
     "4.7 E14": {"a": r"x m - e^{m + s^2/2} - \log x!", "L": "10"},
     "6.1 E4b": {"J": "D"},
