@@ -190,7 +190,7 @@ READINGS: dict[str, Reading] = {
         "m": "0",
         "t": "1",
     },
-    "8.12": {"r": "R", "eta": r"\lambda", "c": r"\frac{1}{784}", "times": r"\frac{784}{B}"},
+    "11.4": {"r": "R", "eta": r"\lambda", "c": r"\frac{1}{784}", "times": r"\frac{784}{B}"},
     "a2.1": {"s": r"\sigma"},
     "a2.2": {"x_hat": r"\pi"},
     "a2.7": {"u": "n"},
