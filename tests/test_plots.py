@@ -214,6 +214,16 @@ def test_latents_may_be_an_array_and_may_have_a_gradient():
 
 
 @pytest.mark.slow
+def test_spread_is_where_the_density_of_a_gaussian_has_fallen_to_exp_minus_two():
+    mean, stddev = torch.tensor([1.0, -2.0], requires_grad=True), torch.tensor([0.5, 3.0])
+    ax = plots.spread(mean, stddev, plt.subplots()[1], color="red")
+    points = torch.as_tensor(np.array(ax.lines[0].get_data()).T)
+    gaussian = torch.distributions.Normal(mean.detach().double(), stddev.double())
+    fallen = (gaussian.log_prob(points) - gaussian.log_prob(gaussian.mean)).sum(1)
+    assert torch.allclose(fallen, torch.full((200,), -2.0, dtype=torch.float64))
+    assert ax.lines[0].get_color() == "red"
+
+
 def test_plots_need_neither_the_training_nor_matplotlib_to_be_imported():
     code = """
 import sys, vaelib.arguments

@@ -99,6 +99,24 @@ def latent_scatter(
     return ax
 
 
+def spread(mean: Any, stddev: Any, ax: "Axes", deviations: float = 2, **style: Any) -> "Axes":
+    """A Gaussian with independent coordinates in the plane: the ellipse of so many standard deviations around its mean.
+
+    At two, the density has fallen to exp(-2) of its peak.
+
+    Args:
+        mean, stddev: two numbers each, for the two axes.
+        style: of the line, such as `color` and `ls`.
+    """
+    angle = np.linspace(0, 2 * np.pi, 200)
+    across, up = (
+        m + deviations * s * turn
+        for m, s, turn in zip(_array(mean), _array(stddev), (np.cos(angle), np.sin(angle)), strict=True)
+    )
+    ax.plot(across, up, **style)
+    return ax
+
+
 def training_curves(history: "History", title: str = "Training", ax: "Axes | None" = None) -> "Axes":
     """-ELBO by epoch in nats per example, for the training and, where there is one, the validation data."""
     curves = (("training", "o--", history.train), ("validation", "o-", history.valid))
