@@ -145,7 +145,7 @@ READINGS: dict[str, Reading] = {
     "5.13": _PIXELS,
     "5.13 E11b": {"a": ("0", _PIXELS["a"][1]), "g(z)": (r"\sum_d a_d (x_d - \pi_d(z))", "0")},
     "6.1 E17": {"J": "D"},
-    "6.7": {"x_hat": r"\frac{1}{1 + e^{-l}}"},
+    "6.7": {"x_hat": r"\frac{1}{1 + e^{-\eta}}"},
     "7.3": {"R": r"\mathrm{KL}(q_\phi(z \mid x) \| p(z))", "d": "0"},
     "8.3": {"k": "K"},
     "8.4": {"k": "K"},
