@@ -56,14 +56,13 @@ EXERCISES = (
             "weights.",
             "The guess is made of ninths: multiply nine weights, take the logarithm, divide by nine.",
         ),
-        solution="The sphere and the cone cast no square. The prior draws them in a quarter of all cases, with "
-        "$\\log w = -\\infty$, so its ELBO is $-\\infty$. The guess that is left is "
-        "$q = (\\tfrac69, \\tfrac19, \\tfrac29)$ for cylinder, cube, pyramid, with the weights "
-        "$\\tfrac38, \\tfrac34, \\tfrac38$. So $e^{9\\,\\mathrm{ELBO}} = (\\tfrac38)^8 \\cdot \\tfrac34$, and "
-        "ELBO = $-0.904$. The posterior is $(\\tfrac35, \\tfrac15, \\tfrac15)$, and "
-        "$e^{9\\,\\mathrm{KL}} = (\\tfrac{10}9)^6 \\cdot \\tfrac59 \\cdot (\\tfrac{10}9)^2$: the gap is 0.028. The "
-        "product "
-        "of the two is $(\\tfrac5{12})^9$, exactly: $-0.904 + 0.028 = -0.875 = \\log\\tfrac5{12}$.",
+        solution="The sphere and the cone cast no square. The prior draws them in a quarter of all cases, with $\\log "
+        "w = -\\infty$, so its ELBO is $-\\infty$. The guess that is left is $q = (\\tfrac69, \\tfrac19, \\tfrac29)$ "
+        "for cylinder, cube, pyramid, with the weights $\\tfrac38, \\tfrac34, \\tfrac38$. So $e^{9\\,\\mathrm{ELBO}} "
+        "= (\\tfrac38)^8 \\cdot \\tfrac34$, and ELBO = $-0.904$. The posterior is $(\\tfrac35, \\tfrac15, "
+        "\\tfrac15)$, and $e^{9\\,\\mathrm{KL}} = (\\tfrac{10}9)^6 \\cdot \\tfrac59 \\cdot (\\tfrac{10}9)^2$: the gap "
+        "is 0.028. The product of the two is $(\\tfrac5{12})^9$, exactly: $-0.904 + 0.028 = -0.875 = "
+        "\\log\\tfrac5{12}$.",
         tol=2e-3,
     ),
     Exercise(
@@ -102,8 +101,7 @@ EXERCISES = (
         ),
         solution="The green line of 'too narrow' reaches from about $-1.1$ to $-2.5$: a rate of 1.4 nats (exactly "
         "$\\tfrac12(0.64 + 0.04 - 1 - \\log 0.04) = 1.449$). The orange part reaches from $-2.5$ to $-2.1$: a gap of "
-        "0.4 "
-        "nats (0.405 by (4.6)). It has the smallest gap but one, and the highest rate of the five: the two "
+        "0.4 nats (0.405 by (4.6)). It has the smallest gap but one, and the highest rate of the five: the two "
         "divergences measure different things, and a high rate is no sign of a bad $q$.",
         tol=0.1,
     ),
@@ -169,10 +167,9 @@ EXERCISES = (
         solution="Three at least. *The ELBO is not minimised*: minus the ELBO is. *The sign*: minus the ELBO is the "
         "reconstruction error **plus** the rate. *The scale*: a mean over $D$ pixels beside a sum over latents makes "
         "$\\beta = D$ (E2); and the rate has no pixels to average over: a mean over its $J$ latents (E1) makes it "
-        "$\\beta = D/J$.\n\n`F.binary_cross_entropy(x_hat, x, reduction='none').sum(-1).mean() "
-        "+ 0.5 * (mu**2 + sigma**2 - 1 - torch.log(sigma**2)).sum(-1).mean()`\n\nThe sign shows in the first epoch, "
-        "since "
-        "pictures get worse; the scales never show, since the loss falls as it should.",
+        "$\\beta = D/J$.\n\n`F.binary_cross_entropy(x_hat, x, reduction='none').sum(-1).mean() + 0.5 * (mu**2 + "
+        "sigma**2 - 1 - torch.log(sigma**2)).sum(-1).mean()`\n\nThe sign shows in the first epoch, since pictures get "
+        "worse; the scales never show, since the loss falls as it should.",
         takes=("x", "x_hat", "mu", "sigma"),
         draw=found.batches,
     ),
@@ -226,18 +223,14 @@ EXERCISES = (
         ),
         solution="Gap minus left side is $a\\log\\frac ab + (1-a)\\log\\frac{1-a}{1-b} - 2(a-b)^2$, with the slope "
         "$-\\frac ab + \\frac{1-a}{1-b} + 4(a-b) = (b-a)\\big(\\frac1{b(1-b)} - 4\\big)$. Since $b(1-b) \\le "
-        "\\tfrac14$ "
-        "the bracket is never negative. So the difference falls up to $b = a$, is zero there, and rises "
-        "again: it is never below zero. More states: put those with $q(z) > p(z \\mid x)$ into one, the "
-        "others into another. The sum of $|q - p|$ stays, and the divergence does not grow.\n\n```python\n"
-        "pinsker = Claim('4.99', 'Pinsker', source='an exercise', relation='<=',\n"
-        "                formula=lambda f, q, p: f.sum(f.abs(q - p)) ** 2 / 2)\n"
-        "pinsker.twin('without the half', lambda f, q, p: f.sum(f.abs(q - p)) ** 2)\n"
-        "pinsker.twin('without the square', lambda f, q, p: f.sum(f.abs(q - p)) / 2)\n"
-        "two = cases(200, q=simplex(2), p=simplex(2))\n"
-        "pinsker.numeric('gap', lambda q, p: (q * np.log(q / p)).sum(), two)\n"
-        "pinsker.code('torch', lambda q, p: td.kl_divergence(td.Categorical(q), td.Categorical(p)), two)\n"
-        "pinsker.check()\n```",
+        "\\tfrac14$ the bracket is never negative. So the difference falls up to $b = a$, is zero there, and rises "
+        "again: it is never below zero. More states: put those with $q(z) > p(z \\mid x)$ into one, the others into "
+        "another. The sum of $|q - p|$ stays, and the divergence does not grow.\n\n```python\npinsker = Claim('4.99', "
+        "'Pinsker', source='an exercise', relation='<=',\n                formula=lambda f, q, p: f.sum(f.abs(q - p)) "
+        "** 2 / 2)\npinsker.twin('without the half', lambda f, q, p: f.sum(f.abs(q - p)) ** 2)\npinsker.twin('without "
+        "the square', lambda f, q, p: f.sum(f.abs(q - p)) / 2)\ntwo = cases(200, q=simplex(2), "
+        "p=simplex(2))\npinsker.numeric('gap', lambda q, p: (q * np.log(q / p)).sum(), two)\npinsker.code('torch', "
+        "lambda q, p: td.kl_divergence(td.Categorical(q), td.Categorical(p)), two)\npinsker.check()\n```",
         takes=("a", "b"),
         draw=found.pairs_of_states,
     ),
@@ -283,12 +276,11 @@ EXERCISES = (
             "At the best s the terms theta^2 s^2 + s^2 - 1 cancel, and one logarithm is left.",
         ),
         solution="With the best mean the average of (4.5) is $-\\tfrac12\\big[\\log 2\\pi + \\frac{V}{1+\\theta^2} + "
-        "(1 + \\theta^2)s^2 - 1 - \\log s^2\\big]$. Its derivative with respect to $s^2$ is zero at "
-        "$s^2 = \\frac1{1+\\theta^2}$, the posterior's own variance by (4.6). Insert it: "
-        "$-\\tfrac12\\big[\\log 2\\pi + \\frac{V}{1+\\theta^2} + \\log(1+\\theta^2)\\big]$. This is the average of "
-        "$\\log \\mathcal N(x; 0, 1 + \\theta^2)$: the two curves are the same function (case 1), and its derivative "
-        "is "
-        "zero at $1 + \\theta^2 = V$.",
+        "(1 + \\theta^2)s^2 - 1 - \\log s^2\\big]$. Its derivative with respect to $s^2$ is zero at $s^2 = "
+        "\\frac1{1+\\theta^2}$, the posterior's own variance by (4.6). Insert it: $-\\tfrac12\\big[\\log 2\\pi + "
+        "\\frac{V}{1+\\theta^2} + \\log(1+\\theta^2)\\big]$. This is the average of $\\log \\mathcal N(x; 0, 1 + "
+        "\\theta^2)$: the two curves are the same function (case 1), and its derivative is zero at $1 + \\theta^2 = "
+        "V$.",
         takes=("theta", "V"),
         draw=found.theta_and_variance,
     ),
@@ -336,12 +328,11 @@ EXERCISES = (
             "value.",
         ),
         solution="The term $\\mathbb E_q[\\log p(x \\mid z)] = -\\mathbb E_q[\\log(1 + e^{-4z})]$ loses its closed "
-        "form: "
-        "the Poisson's was $\\mathbb E_q[e^z]$. The rate keeps its own. By symmetry $p(x = 1) = \\tfrac12$. With "
-        "`nodes, weights = hermegauss(160)` and `weights /= weights.sum()` the bound is `weights @ "
+        "form: the Poisson's was $\\mathbb E_q[e^z]$. The rate keeps its own. By symmetry $p(x = 1) = \\tfrac12$. "
+        "With `nodes, weights = hermegauss(160)` and `weights /= weights.sum()` the bound is `weights @ "
         "special.log_expit(4 * (m + s * nodes)) - (m**2 + s**2 - 1 - 2 * log(s)) / 2`, and `optimize.minimize` finds "
-        "$m = 0.722$, $s = 0.656$ and a gap of 0.0206 nats. With a slope of 1 in place of 4 the gap is below "
-        "0.0001 nats: the bend of a gentle logistic function is nearly Gaussian.",
+        "$m = 0.722$, $s = 0.656$ and a gap of 0.0206 nats. With a slope of 1 in place of 4 the gap is below 0.0001 "
+        "nats: a gentle logistic function leaves the posterior nearly Gaussian.",
         tol=5e-3,
     ),
     Exercise(
@@ -387,14 +378,12 @@ EXERCISES = (
             "The determinant of I + a a^T is one plus the sum of the squares of the weights.",
             "For the limit: n log(1 + c / n) goes to c.",
         ),
-        solution="As in (4.10), with $n$ weights: $\\frac12\\log\\frac{\\prod_i (1 + a_i^2)}{1 + \\sum_i a_i^2}$; "
-        "for three, "
-        "$\\frac12\\log\\frac{(1+a^2)(1+b^2)(1+c^2)}{1+a^2+b^2+c^2}$. If all are equal, $a_i^2 = r^2/n$, this is "
-        "$\\frac12\\big[n\\log(1 + \\frac{r^2}n) - \\log(1 + r^2)\\big]$: 0 for one cause, 0.260 for two, 0.408, "
-        "0.748, "
-        "0.968, and in the limit $\\frac12\\big[r^2 - \\log(1 + r^2)\\big] = 0.998$. It *grows*, although every two "
-        "of the causes become independent: what is lost is that their **sum** is known. A VAE with many "
-        "latents for one cause pays for it with every one. `vaelib.exact` agrees: see `library_factorised` in 04b.",
+        solution="As in (4.10), with $n$ weights: $\\frac12\\log\\frac{\\prod_i (1 + a_i^2)}{1 + \\sum_i a_i^2}$; for "
+        "three, $\\frac12\\log\\frac{(1+a^2)(1+b^2)(1+c^2)}{1+a^2+b^2+c^2}$. If all are equal, $a_i^2 = r^2/n$, this "
+        "is $\\frac12\\big[n\\log(1 + \\frac{r^2}n) - \\log(1 + r^2)\\big]$: 0 for one cause, 0.260 for two, 0.408, "
+        "0.748, 0.968, and in the limit $\\frac12\\big[r^2 - \\log(1 + r^2)\\big] = 0.998$. It *grows*, although "
+        "every two of the causes become independent: what is lost is that their **sum** is known. A VAE that spreads "
+        "one cause over many latents pays the most. `vaelib.exact` agrees: see `library_factorised` in 04b.",
         tol=1e-3,
     ),
 )
