@@ -150,12 +150,12 @@ def marks(text: str) -> list[Mark]:
     found = []
     for match in _MARK.finditer(text):
         words = " ".join(match[1].split())
-        if not re.match(r"\w+(?: \w\w)?\s*:|given", words):
+        if not re.match(r"\w+(?: \w{2,3})?\s*:|given", words):
             continue
         parts, kind = [], ""
         for part in words.split(";"):
             head, colon, rest = part.partition(":")
-            if colon and re.fullmatch(rf"(?:{'|'.join(KINDS)})|out \w\w", head.strip()):
+            if colon and re.fullmatch(rf"(?:{'|'.join(KINDS)})|out \w{{2,3}}", head.strip()):
                 kind, part = head.strip(), rest
             parts.append((kind or head.strip(), part.strip()))
         found.append(Mark(match.start(), words, tuple(parts)))
