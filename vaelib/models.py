@@ -186,21 +186,26 @@ class HVAE(Hierarchy):
 
     Given the levels above, both q and p of a level are known, so each rate is a KL divergence in closed form.
 
+    With `markov` each decoder sees the one level above it and no other: the generative model of an `MHVAE` under this
+    posterior, which is the ladder VAE of the source. Of two levels, it is p(x | ...) that then sees z_1 only.
+
     Args:
         encoder: a module; `forward(x)` returns the T Gaussians [N(m_1, s_1^2), ...], each with batch shape (B,) and one
             event axis. A `Ladder` is given x flattened, another module as it is.
         decoders: T modules p(x | z_1 ... z_T), p(z_1 | z_2 ... z_T), ..., p(z_{T-1} | z_T), Gaussian but for the first;
             their condition is the concatenation [z_t, ..., z_T] of the latents, (..., L_t + ... + L_T).
         prior: a module whose `forward()` returns p(z_T), of batch shape ().
+        markov: decoders p(x | z_1), p(z_1 | z_2), ... in place of those, with conditions z_t, (..., L_t).
     Raises:
         ValueError: Where there is no level, a module returns anything but what is said above, or sizes do not meet.
     Source: Sønderby et al. 2016 (arXiv 1602.02282), section 2.2, with the dependence on all levels above
         of Luo 2022 (arXiv 2208.11970), where hierarchical VAEs are introduced.
     """
 
-    def __init__(self, encoder: nn.Module, decoders: Sequence[nn.Module], prior: nn.Module):
+    def __init__(self, encoder: nn.Module, decoders: Sequence[nn.Module], prior: nn.Module, markov: bool = False):
         super().__init__()
         _check_modules(encoder=[encoder], decoders=decoders, prior=[prior])
+        self.markov = markov
         self.encoder = encoder
         self.decoders = nn.ModuleList(decoders)
         self.prior = prior
@@ -227,19 +232,21 @@ class HVAE(Hierarchy):
         hidden: Sequence[Sizes] = ((200, 200), (100, 100)),
         likelihood: str = "bernoulli",
         mean: Tensor | None = None,
+        markov: bool = False,
         **options: Any,
     ) -> "HVAE":
-        """A hierarchy of multilayer perceptrons; arguments and errors as for `MHVAE.mlp`."""
+        """A hierarchy of multilayer perceptrons; `markov` as above, other arguments and errors as for `MHVAE.mlp`."""
         make = likelihood_named(likelihood, mean)
         _check_stack(latents, hidden)
         decoders: list[nn.Module] = []
         for level, (below, h) in enumerate(zip([event, *latents[:-1]], hidden, strict=True)):
-            decoders.append((Gaussian if level else make)(sum(latents[level:]), below, tuple(h)[::-1], **options))
+            above = latents[level] if markov else sum(latents[level:])
+            decoders.append((Gaussian if level else make)(above, below, tuple(h)[::-1], **options))
         ladder = Ladder(math.prod(shape_of(event)), latents, hidden, **options)
-        return cls(ladder, decoders, StandardNormal(latents[-1]))
+        return cls(ladder, decoders, StandardNormal(latents[-1]), markov)
 
     def condition(self, above: Sequence[Tensor]) -> Tensor:
-        return torch.cat(list(above), -1)
+        return above[0] if self.markov else torch.cat(list(above), -1)
 
     def posteriors(self, x: Tensor, latents: Sequence[Tensor]) -> list[Distribution]:
         *evidence, top = self.encoder(_entering(self.encoder, x))
