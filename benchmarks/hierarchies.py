@@ -22,10 +22,10 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import torch  # noqa: E402
+import torch
+from speed import processor
 
-import vaelib as vl  # noqa: E402
-from speed import processor  # noqa: E402
+import vaelib as vl
 
 EPOCHS, SEEDS, WARM_UP = 6, (0, 1, 2), 2.0
 SAMPLES, IMAGES = 500, 1000  # importance samples for each test image

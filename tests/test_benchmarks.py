@@ -13,6 +13,7 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 SPEED = BENCHMARKS / "speed.py"
 sys.path.insert(0, str(BENCHMARKS))
 import gpu  # noqa: E402
+import hierarchies  # noqa: E402
 import scaling  # noqa: E402
 import speed  # noqa: E402
 
@@ -84,3 +85,77 @@ def test_the_cost_models_page_is_what_it_computes_and_its_networks_have_so_many_
     for name in ("W1", "W2"):
         weights = sum(weight.numel() for weight in gpu.build(name).parameters())
         assert scaling.MODELS[name] == pytest.approx(weights, rel=0.02)
+
+
+def figures(**of: list[list[float]]) -> list[dict]:
+    """Rows as a training gives them: for each model and seed the NLL of every test image; without warm-up one more."""
+    return [
+        {"model": name, "warm_up": warm, "seed": seed, "weights": 1000, "nll": sum(nll) / len(nll) + (not warm)}
+        | {
+            "stderr": 0.5,
+            "rates": [3.0] if name == "flat" else [2.0, 1.0],
+            "per_example": [v + (not warm) for v in nll],
+        }
+        for name, seeds in of.items()
+        for warm in (True, False)
+        for seed, nll in enumerate(seeds)
+    ]
+
+
+def test_hierarchies_are_compared_seed_by_seed_and_image_by_image():
+    flat = [[90.0, 100.0, 110.0], [91.0, 101.0, 111.0], [92.0, 102.0, 112.0]]
+    other = [[nll + gap for nll in nlls] for nlls, gap in zip(flat, (1.0, 2.0, 3.0), strict=True)]
+    other[0][0] += 3.0  # this image and seed only
+    results = hierarchies.document(figures(flat=flat, mhvae=other, ladder=flat, hvae=flat), "a machine")
+    found = [gap for gap in results["gaps"] if (gap["of"], gap["minus"]) == ("mhvae", "flat")]
+    assert [(gap["seed"], gap["gap"]) for gap in found] == [(0, 2.0), (1, 2.0), (2, 3.0)]
+    assert [gap["stderr"] for gap in found] == [1.0, 0.0, 0.0]  # images at 4, 1 and 1; no matter how hard they are
+    cold = [gap["gap"] for gap in results["gaps"] if gap["of"] == "hvae, no warm-up"]
+    assert cold == [1.0] * 3
+    page = hierarchies.page(results)
+    assert "| mhvae | flat | +2.00 (1.00), +2.00 (0.00), +3.00 (0.00) | +2.33 ± 0.33 |" in page
+    assert "| flat | yes | 1,000 | 100.00, 101.00, 102.00 | 101.00 ± 0.58 | 3.0 |  |" in page
+    assert "| hvae | no | 1,000 | 101.00, 102.00, 103.00 | 102.00 ± 0.58 | 2.0 | 1.0 |" in page
+
+
+def test_the_page_of_the_hierarchies_is_what_their_table_says_and_has_every_training():
+    results = json.loads((hierarchies.RESULTS / "hierarchies.json").read_text())
+    assert (hierarchies.RESULTS / "hierarchies.md").read_text() == hierarchies.page(results)
+    trained = {(row["model"], row["warm_up"], row["seed"]) for row in results["rows"]}
+    assert trained == {(name, warm, seed) for name in hierarchies.MODELS for warm in (True, False) for seed in range(3)}
+    weights = {row["model"]: row["weights"] for row in results["rows"]}
+    for name, build in hierarchies.MODELS.items():
+        assert weights[name] == sum(weight.numel() for weight in build(torch.full((1, 28, 28), 0.5)).parameters())
+
+
+def test_the_hierarchies_go_on_where_they_were_stopped(monkeypatch, tmp_path, capsys):
+    trained = []
+
+    def train(name, seed, warm, small):
+        trained.append((name, seed, warm))
+        if len(trained) == 4:
+            raise KeyboardInterrupt
+        (row,) = (r for r in figures(**{name: [[1.0, 2.0]] * 3}) if (r["seed"], r["warm_up"]) == (seed, warm))
+        return row
+
+    for place in ("KEPT", "RESULTS"):
+        monkeypatch.setattr(hierarchies, place, tmp_path)
+    monkeypatch.setattr(hierarchies, "train", train)
+    with pytest.raises(KeyboardInterrupt):
+        hierarchies.main(["--only", "flat"])
+    hierarchies.main(["--only", "flat"])
+    assert len(trained) == 7  # six, one of them begun twice
+    assert not (tmp_path / "hierarchies.json").exists()
+    hierarchies.main([])
+    assert len(set(trained)) == 24 == len(trained) - 1
+    assert (tmp_path / "hierarchies.md").read_text().startswith("# Hierarchies, trained alike")
+    assert "hvae, no warm-up     seed 2: NLL 2.50" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_every_hierarchy_can_be_trained():
+    for name in hierarchies.MODELS:
+        row = hierarchies.train(name, seed=0, warm=True, small=64)
+        assert len(row["per_example"]) == 64
+        assert row["nll"] < 784 * 0.7
+        assert len(row["rates"]) == (1 if name == "flat" else 2)

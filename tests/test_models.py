@@ -9,6 +9,7 @@ from torch.distributions import Independent, Laplace, Normal
 
 import vaelib as vl
 from vaelib.exact import GaussianPrior, LinearGaussian, LinearGaussianChain
+from vaelib.models import merge
 
 
 def binary(batch: int = 6) -> torch.Tensor:
@@ -456,3 +457,38 @@ def test_a_prior_that_has_no_temperature_says_so():
     assert model.sample(2, temperature=1.0).shape == (2, 1, 4, 4)
     with pytest.raises(ValueError, match="a prior Laplace: expected a Gaussian or a mixture of Gaussians"):
         model.sample(2, temperature=0.5)
+
+
+def test_the_decoders_of_a_ladder_see_the_next_level_only_and_its_posterior_is_that_of_an_hvae():
+    torch.manual_seed(0)
+    ladder = vl.HVAE.mlp((1, 4, 4), (5, 4, 3), ((8,), (7,), (6,)), markov=True)
+    assert [decoder.inputs for decoder in ladder.decoders] == [5, 4, 3]
+    x = binary()
+    latents = ladder.encode(x, samples=2)
+    other = [latents[0], *(z + 1 for z in latents[1:])]
+    assert torch.equal(ladder.likelihood(latents).mean, ladder.likelihood(other).mean)  # sees z_1
+    other = [latents[0] + 1, latents[1], latents[2] + 1]
+    assert torch.equal(ladder.priors(latents)[0].mean, ladder.priors(other)[0].mean)  # sees z_2
+    posteriors, (*evidence, top) = ladder.posteriors(x, latents), ladder.encoder(x.flatten(1))
+    for q, e, p in zip(posteriors[:-1], evidence, ladder.priors(latents)[:-1], strict=True):
+        assert torch.equal(q.mean, merge(e, p).mean)
+    assert torch.equal(posteriors[-1].mean, top.mean)
+    assert (ladder(x).rates >= 0).all()
+    assert ladder.sample(2).shape == (2, 1, 4, 4)
+    assert ladder.reconstruct(x, level=2).shape == x.shape
+    assert not vl.HVAE.mlp((1, 4, 4), (5, 4), ((8,), (7,))).markov
+
+
+def test_a_decoder_of_all_levels_does_not_fit_a_ladder():
+    parts = vl.Ladder(16, (5, 4), ((8,), (7,))), [vl.Bernoulli(9, (1, 4, 4)), vl.Gaussian(4, 5)], vl.StandardNormal(4)
+    assert vl.HVAE(*parts).latents == (5, 4)
+    with pytest.raises(ValueError, match="decoder 1"):
+        vl.HVAE(*parts, markov=True)
+
+
+def test_a_ladder_is_saved_and_made_again(tmp_path):
+    ladder = vl.HVAE.mlp((1, 4, 4), (5, 4), ((8,), (7,)), markov=True)
+    vl.save(ladder, tmp_path / "ladder.safetensors")
+    again = vl.load_model(tmp_path / "ladder.safetensors")
+    assert again.markov
+    assert torch.equal(again.decoders[0].heads[0].weight, ladder.decoders[0].heads[0].weight)

@@ -303,3 +303,13 @@ def test_no_elbo_may_exceed_the_evidence():
     with pytest.raises(ValueError, match=r"exceeds log p\(x\) by 0.5 nats: expected a lower bound"):
         plots.gap_bars([-3.0, -1.0], -1.5)
     assert not plt.get_fignums()
+
+
+def test_a_graph_has_a_circle_for_each_variable_and_an_arrow_for_each_dependence():
+    ax = plots.graph([(2, 1), (1, 0), (2, 0)], [(0, 1), (1, 2)], title="HVAE")
+    circles = {text.get_text(): text.get_position() for text in ax.texts if text.get_text()}
+    assert circles == {"$x$": (0, 0), "$z_1$": (0, 1), "$z_2$": (0, 2)}
+    arrows = [(a.xyann[1], a.xy[1], a.arrow_patch.get_edgecolor()) for a in ax.texts if not a.get_text()]
+    solid, dashed = (to_rgba(colour) for colour in plots.COLOURS[:2])
+    assert arrows == [(2, 1, solid), (1, 0, solid), (2, 0, solid), (0, 1, dashed), (1, 2, dashed)]
+    assert ax.get_title() == "HVAE"

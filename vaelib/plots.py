@@ -164,6 +164,34 @@ def gap_bars(
     return ax
 
 
+def graph(
+    generates: Iterable[tuple[int, int]],
+    infers: Iterable[tuple[int, int]],
+    title: str | None = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """What depends on what in a hierarchy: x below, z_1 ... z_T above it; solid arrows generate, dashed ones infer.
+
+    Args:
+        generates, infers: arrows (from, to), where 0 is x and t is z_t.
+    """
+    ax = _axes(ax, (2, 3))
+    kinds = ((list(generates), COLOURS[0], "-"), (list(infers), COLOURS[1], (0, (4, 2))))
+    for arrows, colour, dash in kinds:
+        for start, end in arrows:
+            bend = (0.25 if abs(start - end) == 1 else 0.55) * (1 if dash != "-" else -1) * (1 if start > end else -1)
+            look = {"arrowstyle": "-|>", "color": colour, "ls": dash, "lw": 1.6, "shrinkA": 13, "shrinkB": 13}
+            ax.annotate("", (0, end), (0, start), arrowprops=look | {"connectionstyle": f"arc3,rad={bend}"})
+    top = max(max(arrow) for arrows, *_ in kinds for arrow in arrows)
+    for level in range(top + 1):
+        circle = {"boxstyle": "circle", "fc": "white" if level else "0.85"}
+        ax.text(0, level, f"$z_{level}$" if level else "$x$", ha="center", va="center", bbox=circle)
+    ax.set(xlim=(-1, 1), ylim=(-0.35, top + 0.35))
+    ax.set_title(title or "", loc="center")
+    ax.set_axis_off()
+    return ax
+
+
 def _axes(ax: "Axes | None", size: tuple[float, float]) -> "Axes":
     if ax is not None:
         return ax
