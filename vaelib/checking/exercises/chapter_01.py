@@ -32,8 +32,8 @@ EXERCISES = (
         slips={
             "inverse fallacy": Slip(
                 [Fraction(11, 24), Fraction(1, 2)],
-                "The second number is the probability of the word given the kitten, the inverse fallacy. "
-                "Asked for is the probability of the kitten given the word.",
+                "The second number is the probability of the word given the kitten, the inverse fallacy. Asked for is "
+                "the probability of the kitten given the word.",
                 "the twins of (1.3)",
             ),
             "base rates forgotten": Slip(
@@ -65,8 +65,8 @@ EXERCISES = (
         ),
         solution="Of 24 cards, 12 are puppies, 8 kittens and 4 wool. Furry stands on $12 \\cdot \\frac14 = 3$ of the "
         "puppies, on 4 of the kittens and on all 4 of the wool, so $p(\\text{furry}) = \\frac{11}{24}$. Of these 11 "
-        "cards, 4 are kittens: $p(\\text{kitten} \\mid \\text{furry}) = \\frac{4}{11}$. "
-        "A kitten was one thing in three before the word; the word makes it a little more probable.",
+        "cards, 4 are kittens: $p(\\text{kitten} \\mid \\text{furry}) = \\frac{4}{11}$. A kitten was one thing in "
+        "three before the word; the word makes it a little more probable.",
         tol=2e-3,
     ),
     Exercise(
@@ -158,13 +158,12 @@ EXERCISES = (
             "Given the solid, the tosses are independent: what does that say of the probability of all words together?",
             "Multiply the prior by the likelihood of each word in turn; divide by the sum over the kinds.",
         ),
-        solution="Given $z$ the evenings are independent, so "
-        "$p(z \\mid x_1, \\dots, x_n) = "
-        "\\frac{p(z) \\prod_i p(x_i \\mid z)}{\\sum_{z'} p(z') \\prod_i p(x_i \\mid z')}$."
-        " The posterior of one evening is the prior of the next; the order does not matter.\n\n"
-        "```python\nw = prior * likelihood[:, words].prod(1)\nreturn w / w.sum()\n```\n\n"
-        "In the tiny cave a second disc raises the sphere from $\\frac15$ to $\\frac13$, and after $n$ discs it is "
-        "$\\frac{2^n}{2^n + 8}$. One triangle, and it is a cone for sure: only cones cast both discs and triangles.",
+        solution="Given $z$ the evenings are independent, so $p(z \\mid x_1, \\dots, x_n) = \\frac{p(z) \\prod_i "
+        "p(x_i \\mid z)}{\\sum_{z'} p(z') \\prod_i p(x_i \\mid z')}$. The posterior of one evening is the prior of "
+        "the next; the order does not matter.\n\n```python\nw = prior * likelihood[:, words].prod(1)\nreturn w / "
+        "w.sum()\n```\n\nIn the tiny cave a second disc raises the sphere from $\\frac15$ to $\\frac13$, and after "
+        "$n$ discs it is $\\frac{2^n}{2^n + 8}$. One triangle, and it is a cone for sure: only cones cast both discs "
+        "and triangles.",
         takes=("prior", "likelihood", "words"),
         draw=evenings,
     ),
@@ -177,8 +176,8 @@ EXERCISES = (
         slips={
             "the line of the question": Slip(
                 lambda prior, likelihood: likelihood,
-                "This is the line as it stands. What it gives is the likelihood once more: the prior is multiplied in, "
-                "and divided out again.",
+                "This is the line as it stands. What it gives is the likelihood once more: the prior is multiplied "
+                "in, and divided out again.",
                 "the twins of (1.3)",
             ),
             "base rates forgotten": Slip(
@@ -207,10 +206,9 @@ EXERCISES = (
             "What is the joint, summed over the words?",
             "The evidence is one number for each word: which axis does it sum over?",
         ),
-        solution="`joint.sum(1)` sums over the words and gives the prior, so that the quotient is "
-        "$p(z)\\, p(x \\mid z) / p(z) = p(x \\mid z)$: the printed numbers are the inverse fallacy, made by an axis. "
-        "The evidence sums over the kinds: `joint / joint.sum(0)`. For the disc that gives "
-        "$\\frac15, \\frac35, \\frac15$ instead of "
+        solution="`joint.sum(1)` sums over the words and gives the prior, so that the quotient is $p(z)\\, p(x \\mid "
+        "z) / p(z) = p(x \\mid z)$: the printed numbers are the inverse fallacy, made by an axis. The evidence sums "
+        "over the kinds: `joint / joint.sum(0)`. For the disc that gives $\\frac15, \\frac35, \\frac15$ instead of "
         "$1, \\frac12, \\frac12$. A test that would have found it: each column adds up to one.",
         takes=("prior", "likelihood"),
         draw=world,
@@ -262,9 +260,9 @@ EXERCISES = (
         ),
         solution="On average it pays $-a \\log(1 - \\delta) - (1 - a) \\log \\frac{\\delta}{K - 1}$. The derivative "
         "$\\frac{a}{1 - \\delta} - \\frac{1 - a}{\\delta}$ vanishes at $\\delta = 1 - a$: doubt as often as you err. "
-        "Then it pays $-a \\log a - (1 - a) \\log \\frac{1 - a}{K - 1}$. In the tiny cave, $a = \\frac{7}{12}$ and "
-        "$K = 5$: 1.26 nats with $\\delta = \\frac{5}{12}$, and 0.35 more than $H(Z \\mid X) = 0.91$. Nobody pays "
-        "less than $H(Z \\mid X)$, so the formula is an upper bound of it: this is Fano's inequality.",
+        "Then it pays $-a \\log a - (1 - a) \\log \\frac{1 - a}{K - 1}$. In the tiny cave, $a = \\frac{7}{12}$ and $K "
+        "= 5$: 1.26 nats with $\\delta = \\frac{5}{12}$, and 0.35 more than $H(Z \\mid X) = 0.91$. Nobody pays less "
+        "than $H(Z \\mid X)$, so the formula is an upper bound of it: this is Fano's inequality.",
         takes=("a", "K"),
         draw=points,
     ),
@@ -277,8 +275,8 @@ EXERCISES = (
         slips={
             "clear": Slip(
                 "a",
-                "Clear air tells more about the cause, and that is just why a random guess is less likely to fit. "
-                "A useful draw is one that fits about as well as the best.",
+                "Clear air tells more about the cause, and that is just why a random guess is less likely to fit. A "
+                "useful draw is one that fits about as well as the best.",
                 "Section 3 of notebook 01b",
             ),
             "as in the chapter": Slip(
@@ -301,8 +299,8 @@ EXERCISES = (
         solution="In the thick smoke. A pixel that does not fit costs $\\log \\frac{1 - \\alpha}{\\alpha}$ nats more "
         "than one that does: 3.9 for $\\alpha = 0.02$, 2.2 for 0.1, 0.8 for 0.3. With 3,000 guesses and six latents "
         "hidden, the useful draws are two and five for the first two and about sixty for the last. The clear picture "
-        "says more, so its posterior is narrower, and a draw from the prior seldom falls into it. Brute "
-        "force is the better the less there is to learn.",
+        "says more, so its posterior is narrower, and a draw from the prior seldom falls into it. Brute force is the "
+        "better the less there is to learn.",
         choices={
             "a": "in the clear air",
             "b": "in the smoke of the chapter",
@@ -348,12 +346,12 @@ EXERCISES = (
             "With weights that add up to one, the mean is (w * v).sum() and the variance (w * (v - mean)**2).sum().",
             "Divide the standard deviation by the mean and multiply by 100; do so for size and for size / depth.",
         ),
-        solution="```python\npi = 0.1 + 0.8 * cave.render(guesses).flatten(1)\n"
-        "score = pi.log() @ wall + (1 - pi).log() @ (1 - wall)\nspheres = guesses[:, 0] == 0\n"
-        "w = torch.softmax(score[spheres].double(), 0)\nsize, depth = guesses[spheres][:, [1, 7]].double().T\n```\n\n"
-        "The wall leaves the size open nearly as much as the prior does (8.4 percent before, 6.0 after), and likewise "
-        "the depth. Their quotient it fixes to 2.3 percent, from 10.9. That is (1.1): along a line through the fire "
-        "nothing changes on the wall, so the posterior is a narrow ridge along this line.",
+        solution="```python\npi = 0.1 + 0.8 * cave.render(guesses).flatten(1)\nscore = pi.log() @ wall + (1 - "
+        "pi).log() @ (1 - wall)\nspheres = guesses[:, 0] == 0\nw = torch.softmax(score[spheres].double(), 0)\nsize, "
+        "depth = guesses[spheres][:, [1, 7]].double().T\n```\n\nThe wall leaves the size open nearly as much as the "
+        "prior does (8.4 percent before, 6.0 after), and likewise the depth. Their quotient it fixes to 2.3 percent, "
+        "from 10.9. That is (1.1): along a line through the fire nothing changes on the wall, so the posterior is a "
+        "narrow ridge along this line.",
         tol=1e-2,
     ),
 )
