@@ -13,6 +13,7 @@ import torch
 
 from vaelib.checking import Claim, cases, loguniform, normal
 from vaelib.checking.exercises import KINDS, Exercise, Slip, check, exercises, find, hint, judge, slips, solution
+from vaelib.checking.mistakes import MISTAKES
 
 ALL = exercises().values()
 each_exercise = pytest.mark.parametrize("exercise", ALL, ids=lambda e: e.number)
@@ -181,6 +182,12 @@ RATE = Exercise(
 )
 def test_mistakes_of_the_museum_are_recognised_where_they_are_about_the_same_quantity(wrong, slip):
     assert judge(RATE, wrong).slip == slip
+
+
+def test_mistakes_about_pixels_are_recognised():
+    loss = Exercise("0.5", "spot the bug", 1, "it", MISTAKES["E9"].right, {}, (), "", ("x", "x_hat"))
+    assert judge(loss, as_given(loss, MISTAKES["E9"].right)).right
+    assert judge(loss, as_given(loss, MISTAKES["E9"].wrong)).slip == "E9"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..mistakes import MISTAKES
-from ..mistakes.twins import evaluated, symbols
+from ..mistakes.twins import evaluated, mentioned, symbols
 
 KINDS = ("by hand", "read off", "predict", "spot the bug", "derive", "program", "project")
 CASES = 20
@@ -161,7 +161,7 @@ def slips(exercise: Exercise) -> dict[str, Slip]:
 
 def _own(answer: Any, case: Mapping[str, Any], takes: tuple[str, ...]) -> Any:
     if isinstance(answer, str) and len(answer) > 1:
-        return float(evaluated(answer, case))
+        return float(evaluated(answer, {name: case[name] for name in mentioned(answer)}))
     if callable(answer):
         answer = answer(**{name: case[name] for name in takes})
     return answer if isinstance(answer, str) else _number(answer)

@@ -101,7 +101,7 @@ class Mistake:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the notation that occur in its formulas."""
-        return _names(self.right, self.wrong)
+        return mentioned(self.right, self.wrong)
 
     def cases(self, number: int = 20, seed: int = 0, **sizes: int) -> list[dict[str, Any]]:
         """Seeded cases of its own names, at drawn sizes but for those that are given: `cases(J=1)`."""
@@ -141,7 +141,8 @@ class Mistake:
 
 
 @functools.lru_cache(maxsize=256)
-def _names(*formulas: str) -> tuple[str, ...]:
+def mentioned(*formulas: str) -> tuple[str, ...]:
+    """The names of the notation that occur in some formulas."""
     nodes = [node for latex in formulas for node in parsed(latex).walk() if node.kind == "name"]
     used = {node.parts[0] for node in nodes}
     return tuple(name for name in symbols(np.random.default_rng(0)) if name in used)
