@@ -12,12 +12,12 @@ EXERCISES = (
         "10.1",
         "by hand",
         5,
-        checks="mean, standard deviation and rate of the merger, to three digits, from a product on a grid",
+        checks="mean, standard deviation and rate of the merged Gaussian, to three digits, from a product on a grid",
         right=lambda: found.with_rate(found.on_a_grid(**found.TWO)),
         slips={
             "variances added": Slip(
                 lambda: found.with_rate([found.merged(**found.TWO)[0], math.sqrt(1.25)]),
-                "The mean is right. You have added the variances: the merger would be wider than both of its parents.",
+                "The mean is right. You have added the variances: the result would be wider than either of the two.",
                 "(10.2), its first twin",
             ),
             "plain mean": Slip(
@@ -37,25 +37,26 @@ EXERCISES = (
             ),
             "E25": Slip(
                 lambda: [*found.merged(**found.TWO), found.rate_of(*found.merged(**found.TWO), 0, 1)],
-                "The merger is right. Its rate is E25: it is taken against N(0, 1), and not against the prior that "
-                "comes from above.",
+                "Mean and width are right. Its rate is E25: it is taken against N(0, 1), and not against the prior "
+                "that comes from above.",
                 "(10.3) and its first twin",
             ),
             "E7": Slip(
                 lambda: [*found.merged(**found.TWO), found.rate_of(-1, 1, *found.merged(**found.TWO))],
-                "The merger is right. The rate is E7: its arguments are swapped.",
+                "Mean and width are right. The rate is E7: its arguments are swapped.",
                 "(10.3)",
             ),
         },
         hints=(
             "Precisions first: one over the square of each standard deviation. They add.",
             "The evidence has four times the precision of the prior, so its mean counts four times as much.",
-            "The rate is the KL divergence of two Gaussians, the merger first, the prior second.",
+            "The rate is the KL divergence of two Gaussians, the merged one first, the prior second.",
         ),
-        solution="Precisions: $4 + 1 = 5$, so $\\kappa = \\tfrac15$. Mean: $\\tfrac15(4 \\cdot 2 - 1) = 1.4$. Standard "
-        "deviation: $\\sqrt{1/5} = 0.447$. The rate, $\\alpha = \\tfrac45$ in (10.3): $\\tfrac12\\big[\\tfrac{16}{25} "
-        "\\cdot 9 - \\tfrac45 + \\log 5\\big] = 3.285$ nats. The merger is narrower than both: two witnesses together "
-        "know more than each. Most of the rate, 2.88 nats, is paid for the way from $-1$ to 1.4.",
+        solution="Precisions: $4 + 1 = 5$, so $\\kappa = \\tfrac15$. Mean: $\\tfrac15(4 \\cdot 2 - 1) = 1.4$. "
+        "Standard deviation: $\\sqrt{1/5} = 0.447$. The rate, $\\alpha = \\tfrac45$ in (10.3): "
+        "$\\tfrac12\\big[\\tfrac{16}{25} \\cdot 9 - \\tfrac45 + \\log 5\\big] = 3.285$ nats. The merged Gaussian is "
+        "narrower than both: two witnesses together know more than either. Most of the rate, 2.88 nats, is paid for "
+        "the way from $-1$ to 1.4.",
         tol=2e-3,
     ),
     Exercise(
@@ -93,11 +94,11 @@ EXERCISES = (
             "In the first figure of the chapter: how many blue arrows end in x?",
             "Compare with the HVAE, where two arrows end in x.",
         ),
-        solution="(a). $p(x \\mid z_1)$ sees $z_1$ alone, so with $z_1$ kept nothing moves, whatever becomes of $z_2$. "
-        "To see what the top decides, $z_1$ has to be drawn anew from $p(z_1 \\mid z_2)$: "
-        "`model.decode(z_2.flip(0), level=2)`. Then the *kind* goes along with $z_2$, as in Section 3, and how the "
-        "digit was written is lost. In an HVAE the decoder has an arrow from $z_2$: there the experiment means what it "
-        "seems to mean.",
+        solution="(a). $p(x \\mid z_1)$ sees $z_1$ alone, so with $z_1$ kept nothing moves, whatever becomes of "
+        "$z_2$. To see what the top decides, $z_1$ has to be drawn anew from $p(z_1 \\mid z_2)$: "
+        "`model.decode(z_2.flip(0), level=2)`. Then the *kind* tends to go along with $z_2$ (in Section 3 in about "
+        "half of the cases), and how the digit was written is lost. In an HVAE the decoder has an arrow from $z_2$: "
+        "there the experiment means what it seems to mean.",
     ),
     Exercise(
         "10.3",
@@ -254,7 +255,7 @@ EXERCISES = (
                 "The mean is right. The second is the variance: E24.",
                 "(10.2), its last twin",
             ),
-            "the merger": Slip(
+            "merged already": Slip(
                 lambda x, z2, a, c, r: [(x - c * z2) * a / (a**2 + r**2), r / math.hypot(a, r)],
                 "This has been merged with N(0, 1) already. The evidence is what the image alone says.",
                 "(10.2)",

@@ -55,7 +55,7 @@ def two_gaussians(rng):
 
 
 def repaired(m, s, mu, sigma):
-    """Mean and standard deviation of the merger, and what a scale of kappa loses: all on a grid."""
+    """Mean and standard deviation of the merged Gaussian, and what a scale of kappa loses: all on a grid."""
     mean, deviation = on_a_grid(m, s, mu, sigma)
     z, step = np.linspace(mean - 60, mean + 60, 120_001, retstep=True)
     log_q, log_p = (-(((z - mean) / each) ** 2) / 2 - math.log(each) for each in (deviation**2, deviation))
