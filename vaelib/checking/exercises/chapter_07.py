@@ -316,7 +316,7 @@ EXERCISES = (
             "full ink": Slip(
                 lambda: found.latent_size() - np.array([0, 1, 1, 1]) * 49 * math.log(10),
                 "The size is right. The NLLs are of densities per unit of full ink; the statement counts in tenths.",
-                "the statement, and Section 3 of 06 on units",
+                "the statement, and Section 5 of 06 (one unit for all)",
             ),
         },
         hints=(
