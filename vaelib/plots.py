@@ -154,12 +154,12 @@ def gap_bars(
     lower, upper = np.broadcast_arrays(np.asarray(elbos, dtype=float), np.asarray(log_px, dtype=float))
     if (excess := float((lower - upper).max())) > 1e-6 * max(1, np.abs(upper).max()):
         raise ValueError(f"an ELBO exceeds log p(x) by {excess:.3g} nats: expected a lower bound")
-    at = np.arange(len(lower)) if at is None else np.asarray(at, dtype=float)
+    places = np.arange(len(lower)) if at is None else np.asarray(at, dtype=float)
     floor = float(lower.min() - 0.25 * (upper.max() - lower.min())) if floor is None else floor
     ax = _axes(ax, (6.4, 3.6))
-    ax.bar(at, lower - floor, width, bottom=floor, color=COLOURS[0], alpha=0.85, label="ELBO")
-    ax.bar(at, upper - lower, width, bottom=lower, color=COLOURS[1], label="gap")
-    ax.hlines(upper, at - 0.62 * width, at + 0.62 * width, color=COLOURS[6], lw=2, label="log p(x)")
+    ax.bar(places, lower - floor, width, bottom=floor, color=COLOURS[0], alpha=0.85, label="ELBO")
+    ax.bar(places, upper - lower, width, bottom=lower, color=COLOURS[1], label="gap")
+    ax.hlines(upper, places - 0.62 * width, places + 0.62 * width, color=COLOURS[6], lw=2, label="log p(x)")
     ax.set_ylim(bottom=floor)
     return ax
 

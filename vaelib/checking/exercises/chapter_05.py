@@ -62,8 +62,8 @@ def _pairs_that_help():
                 mean, pair = weights @ g[column], (g[column] + other[column]) / 2
                 alone = weights @ g[column] ** 2 - mean**2
                 always[row, column] &= weights @ pair**2 - mean**2 < alone / 2 - 1e-9
-    letters = {((1, 1), (1, 1)): "a", ((1, 0), (1, 0)): "b", ((1, 1), (0, 0)): "c", ((0, 0), (0, 0)): "d"}
-    return letters[tuple(tuple(int(each) for each in row) for row in always)]
+    letters = {"1111": "a", "1010": "b", "1100": "c", "0000": "d"}
+    return letters["".join(str(int(each)) for each in always.ravel())]
 
 
 def _matrices(rng):

@@ -113,7 +113,7 @@ def most_useful():
     """The letter of the smoke with the most useful draws, in the median over the walls."""
     weights = {letter: _scores(smoke).softmax(0) for letter, smoke in (("a", 0.02), ("b", 0.1), ("c", 0.3))}
     useful = {letter: float((1 / w.square().sum(0)).median()) for letter, w in weights.items()}
-    return max(useful, key=useful.get)
+    return max(useful, key=lambda name: useful[name])
 
 
 def spreads_in_percent(score, of, others=lambda size, depth: size / depth):
