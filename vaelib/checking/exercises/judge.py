@@ -50,7 +50,7 @@ class Exercise:
         checks: what an answer that passes has passed: "the rate of each example, on 20 drawn batches".
         right: the right answer: a number or an array; a function of `takes`; LaTeX in the notation of `mistakes`; of a
             choice, the letter. A function without arguments, where it takes none, computes it when it is asked for.
-        slips: wrong answers by name. Those of `mistakes` about the same quantity are added where `draw` is not given.
+        slips: wrong answers by name. Those of `mistakes` about the same quantity are added.
         hints: in the order in which they are given.
         solution: worked, in Markdown.
         takes: the names of what a function is called with; none for a value.
@@ -142,21 +142,44 @@ def judge(exercise: Exercise, answer: Any) -> Feedback:
 
 
 @functools.cache
-def _of_the_museum(exercise: Exercise) -> Mapping[str, Slip]:
-    """The mistakes of the museum whose right formula is the right answer of this exercise."""
-    found, right = {}, exercise.values(exercise.right)
-    counts = {name for name, value in exercise.cases()[0].items() if isinstance(value, int)}  # sizes and indices
-    for number, mistake in MISTAKES.items():
-        speaks = set(mistake.names) - counts <= set(exercise.takes)
-        if speaks and _same(exercise.values(mistake.right), right, exercise.tol):
-            found[number] = Slip(mistake.wrong, f"This is {number}: {mistake.name}.", f"{mistake.row} in appendix A2")
-    return found
+def _sizes() -> dict[str, str]:
+    """Which size counts the entries of a vector of the notation: J those of mu, D those of x."""
+    counts = dict(zip("JDNKL", range(11, 16), strict=True))
+    case = symbols(np.random.default_rng(0), **counts)
+    lengths = {name: len(value) for name, value in case.items() if np.ndim(value) == 1}
+    return {name: size for name, length in lengths.items() for size, count in counts.items() if length == count}
 
 
-def slips(exercise: Exercise) -> dict[str, Slip]:
+def _in_the_museum(latex: str, **given: Any) -> np.ndarray:
+    """A formula of the museum for a case, or for each row of one whose vectors are the rows of a batch."""
+    batch = next((len(value) for value in given.values() if np.ndim(value) == 2), None)
+    values = []
+    for row in range(batch or 1):
+        case = {name: value[row] if np.ndim(value) == 2 else value for name, value in given.items()}
+        sizes = {_sizes()[name]: len(value) for name, value in case.items() if np.ndim(value) == 1 and name in _sizes()}
+        case |= sizes | {"j": 1, "n": 1}
+        values.append(float(evaluated(latex, {name: case[name] for name in mentioned(latex)})))
+    return np.asarray(values if batch else values[0])
+
+
+@functools.cache
+def slips(exercise: Exercise) -> Mapping[str, Slip]:
     """The wrong answers that are recognised: the exercise's own, and the mistakes that are about the same quantity."""
-    museum = _of_the_museum(exercise) if exercise.takes and exercise.draw is None else {}
-    return {**exercise.slips, **{name: slip for name, slip in museum.items() if name not in exercise.slips}}
+    found = dict(exercise.slips)
+    if not exercise.takes:
+        return found
+    right = exercise.values(exercise.right)
+    for number, mistake in MISTAKES.items():
+        try:
+            same = _same(exercise.values(functools.partial(_in_the_museum, mistake.right)), right, exercise.tol)
+            wrong = functools.partial(_in_the_museum, mistake.wrong)
+            values = exercise.values(wrong) if same else right
+        except (KeyError, ValueError, IndexError, TypeError):  # it speaks of other names
+            continue
+        known = [exercise.values(slip.answer) for slip in found.values()]
+        if not any(_same(values, others, exercise.tol) for others in (right, *known)):
+            found[number] = Slip(wrong, f"This is {number}: {mistake.name}.", f"{mistake.row} in appendix A2")
+    return found
 
 
 def _own(answer: Any, case: Mapping[str, Any], takes: tuple[str, ...]) -> Any:
