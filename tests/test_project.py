@@ -5,13 +5,17 @@ import re
 import sys
 import tomllib
 
+import nbformat
 import pytest
+import reading  # tools/reading.py
 import run  # tools/run.py
 import torch
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+
+from vaelib.checking.exercises import exercises
 
 PROJECT = tomllib.loads((run.ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -149,3 +153,14 @@ def test_readme_examples_run(capsys, tmp_path):
     assert "'valid/elbo': " in shown
     assert len(examples) == 2
     assert (tmp_path / "a" / "best.safetensors").exists()
+
+
+def test_the_times_for_teachers_are_those_of_the_notebooks():
+    said = (run.NOTEBOOKS / "teaching.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d\d) [^|]+ \| (\d+) \| (\d+|none) \| (\d+) in (\d+) \|$", said, re.MULTILINE)
+    for chapter, road, room, number, minutes in rows:
+        files = [next(iter(run.NOTEBOOKS.glob(f"{chapter}{letter}_*.ipynb")), None) for letter in ("", "b")]
+        read = [str(reading.size(nbformat.read(path, as_version=4)).minutes) if path else "none" for path in files]
+        each = [e.minutes for e in exercises().values() if e.number.partition(".")[0] == str(int(chapter))]
+        assert ([road, room], int(number), int(minutes)) == (read, len(each), sum(each)), chapter
+    assert [row[0] for row in rows] == sorted({path.stem[:2] for path in run.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")})
