@@ -232,8 +232,9 @@ EXITS = int(os.environ.get("VAELIB_EXITS", "3"))  # CONTRIBUTING.md says when to
 
 @pytest.mark.slow
 def test_processes_end_in_good_order_next_to_busy_ones(tmp_path):
-    """Threads of a process group that is left to itself abort some processes in a hundred, more under load."""
+    """Each ends right after a message, whose tensor a thread of the group may still have to hand back to Python."""
     code = SETUP.format(family="MHVAE", progress=False) + "vl.fit(model, data, **options)\n"
+    code += "processes.sum_over_processes([torch.ones(10)])\n"
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
     try:
         for number in range(EXITS):
@@ -243,6 +244,26 @@ def test_processes_end_in_good_order_next_to_busy_ones(tmp_path):
         for process in busy:
             process.kill()
             process.wait()
+
+
+OURS = ("processes.start(torch.device('cpu'))", "processes._stop()")
+THEIRS = ("torch.distributed.init_process_group('gloo')", "torch.distributed.destroy_process_group()")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted as Linux lists them")
+@pytest.mark.parametrize(("begin", "end"), [OURS, THEIRS], ids=["begun by fit", "begun by the user"])
+def test_a_group_that_was_ended_leaves_no_thread(begin, end, tmp_path):
+    """The compiler, which optimizers import, must not keep the group that it finds."""
+    code = (
+        SETUP.format(family="MHVAE", progress=False) + f"{begin}; import torch._dynamo; vl.fit(model, data, **options)"
+    )
+    code += f"""; {end}
+names = [open(f"/proc/self/task/{{task}}/comm").read().strip() for task in os.listdir("/proc/self/task")]
+print([name for name in names if "gloo" in name])
+"""
+    ended = finish(start(code, 2, tmp_path / "2"))
+    assert [(status, out.strip()) for status, out, _ in ended] == [(0, "[]")] * 2, ended
 
 
 @pytest.mark.slow

@@ -17,6 +17,11 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+
+# Imported later, by the compiler say, its functions would take the group that exists by then as their default and keep
+# it for ever: its threads would outlive `destroy_process_group`, and one that hands a tensor back to a Python that is
+# ending aborts the process ("terminate called without an active exception").
+import torch.distributed.nn.functional
 from torch import Tensor, distributed
 from torch.overrides import TorchFunctionMode
 
@@ -24,8 +29,8 @@ from torch.overrides import TorchFunctionMode
 def start(device: torch.device) -> None:
     """Join the processes that torchrun started, unless that has been done or there are none.
 
-    The group lasts as long as the program, for an `nll` after the training, and is ended before Python is: threads of
-    a group that is left to itself abort some processes in a hundred at exit.
+    The group lasts as long as the program, for an `nll` after the training, and is ended, with its threads, before
+    Python is.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
         if device.type == "cuda":
