@@ -11,11 +11,11 @@ order. The test images are those of notebooks 07 and 10. On one thread, as the n
 """
 
 import argparse
-import importlib.metadata
 import json
 import os
 import statistics
 from collections.abc import Callable
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
-from speed import processor
+from reporting import Row, kept, machine, over_seeds, rounded
 
 import vaelib as vl
 
@@ -32,8 +32,6 @@ SAMPLES, IMAGES = 500, 1000  # importance samples for each test image
 RESULTS = Path(__file__).parent / "results"
 KEPT = Path(__file__).parent.parent / "build" / "hierarchies"
 COMMAND = "python benchmarks/hierarchies.py"
-
-Row = dict[str, Any]
 
 
 def flat(mean: torch.Tensor) -> vl.Hierarchy:
@@ -118,15 +116,10 @@ def gaps(rows: list[Row]) -> list[Row]:
     return found
 
 
-def over_seeds(values: list[float]) -> tuple[float, float]:
-    """Their mean, and its standard error."""
-    return statistics.fmean(values), statistics.stdev(values) / len(values) ** 0.5
-
-
 def document(rows: list[Row], machine: str) -> dict[str, Any]:
     """What is kept: no NLL of a single image, of all else four decimals."""
     shortened = [{name: value for name, value in row.items() if name != "per_example"} for row in rows]
-    return {"machine": machine, "command": COMMAND, "rows": _rounded(shortened), "gaps": _rounded(gaps(rows))}
+    return {"machine": machine, "command": COMMAND, "rows": rounded(shortened), "gaps": rounded(gaps(rows))}
 
 
 def page(results: dict[str, Any]) -> str:
@@ -165,33 +158,19 @@ Machine: {results["machine"]}. Command: `{results["command"]}`.
 """
 
 
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return round(value, 4)
-    if isinstance(value, dict):
-        return {name: _rounded(part) for name, part in value.items()}
-    return [_rounded(part) for part in value] if isinstance(value, list) else value
-
-
 def main(arguments: list[str] | None = None, small: int | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=list(MODELS), help="train these models, and write no table")
     options = parser.parse_args(arguments)
-    KEPT.mkdir(parents=True, exist_ok=True)
     rows = []
     for warm in (True, False):
         for seed in SEEDS:
             for name in options.only or MODELS:
-                kept = KEPT / f"{name}-{'warm' if warm else 'cold'}-{seed}.json"
-                if not kept.exists():
-                    text = json.dumps(train(name, seed, warm, small))
-                    kept.with_suffix(".part").write_text(text)  # as a whole or not at all
-                    kept.with_suffix(".part").replace(kept)
-                rows.append(json.loads(kept.read_text()))
+                path = KEPT / f"{name}-{'warm' if warm else 'cold'}-{seed}.json"
+                rows.append(kept(path, partial(train, name, seed, warm, small)))
                 print(f"{arm(rows[-1]):20} seed {seed}: NLL {rows[-1]['nll']:.2f}", flush=True)
     if options.only is None:
-        version = importlib.metadata.version("torch").partition("+")[0]
-        results = document(rows, f"one core of {processor()}, torch {version}")
+        results = document(rows, "one core of {processor}, torch {torch}".format(**machine()))
         (RESULTS / "hierarchies.json").write_text(json.dumps(results, indent=1) + "\n")
         (RESULTS / "hierarchies.md").write_text(page(results))
 

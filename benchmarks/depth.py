@@ -1,0 +1,271 @@
+"""Why a hierarchy? Ten models of the same size on three data sets, five seeds: what `depth_plan.md` said would be done.
+
+    python benchmarks/depth.py                     what is missing is trained; writes results/depth.json and .md
+    python benchmarks/depth.py --only mnist cave   on these data sets, no table: to share the work among processes
+
+What was trained is kept in build/depth, a file for each training, so that the program goes on where it was stopped.
+On one thread. Chapter 12 reads the table.
+"""
+
+import argparse
+import json
+import os
+import statistics
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import torch
+from reporting import Row, kept, machine, over_seeds, rounded
+from torch import Tensor
+
+import vaelib as vl
+
+SEEDS = (0, 1, 2, 3, 4)
+STEPS, BATCH, LR, WARM_UP = 8000, 128, 2e-3, 0.25  # the warm-up takes a quarter of the steps
+SAMPLES, IMAGES = 500, 1000  # importance samples for each test image
+WEIGHTS = 590_000  # of every model but the plain flat one, within one in a hundred
+RESULTS = Path(__file__).parent / "results"
+KEPT = Path(__file__).parent.parent / "build" / "depth"
+DATA = ("mnist", "omniglot", "cave")
+COMMAND = "python benchmarks/depth.py"
+EVENT = (1, 28, 28)
+
+
+def halved(width: int, levels: int) -> list[tuple[int, int]]:
+    """Two layers for each level, half as wide as those of the level below."""
+    return [(width >> level, width >> level) for level in range(levels)]
+
+
+def chain(latents: tuple[int, ...]) -> Callable[[int, Tensor], vl.Hierarchy]:
+    return lambda width, images: vl.MHVAE.mlp(EVENT, latents, halved(width, len(latents)), mean=images.mean(0))
+
+
+def top_down(latents: tuple[int, ...], markov: bool) -> Callable[[int, Tensor], vl.Hierarchy]:
+    return lambda width, images: vl.HVAE.mlp(
+        EVENT, latents, halved(width, len(latents)), mean=images.mean(0), markov=markov
+    )
+
+
+def flat(width: int, images: Tensor) -> vl.Hierarchy:
+    return vl.VAE.mlp(EVENT, 60, (width, width), mean=images.mean(0))
+
+
+def deep(width: int, images: Tensor) -> vl.Hierarchy:
+    """As many layers as a chain of two levels, and one level of latents."""
+    return vl.VAE.mlp(EVENT, 60, (width, width, width // 2, width // 2), mean=images.mean(0))
+
+
+def vamp(width: int, images: Tensor) -> vl.Hierarchy:
+    model = vl.VAE.mlp(EVENT, 60, (width, width), mean=images.mean(0))
+    model.prior = vl.VampPrior(model.encoders[0], 200, images[:200])
+    return model
+
+
+# Each has 60 latents in all. A width is found for each, so that it has the weights that all have.
+ARMS: dict[str, Callable[[int, Tensor], vl.Hierarchy]] = {
+    "flat": flat,
+    "flat, wider": flat,
+    "flat, deeper": deep,
+    "flat, VampPrior": vamp,
+    "chain of 2": chain((40, 20)),
+    "chain of 3": chain((30, 20, 10)),
+    "chain of 5": chain((24, 14, 10, 7, 5)),
+    "ladder of 2": top_down((40, 20), markov=True),
+    "ladder of 3": top_down((30, 20, 10), markov=True),
+    "HVAE of 2": top_down((40, 20), markov=False),
+}
+
+
+def weights(model: vl.Hierarchy) -> int:
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def width_of(arm: str, images: Tensor) -> int:
+    """The width with which this arm comes closest to `WEIGHTS`; 200 for the plain flat one."""
+    if arm == "flat":
+        return 200
+    low, high = 16, 600
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if weights(ARMS[arm](middle, images)) <= WEIGHTS else (low, middle)
+    return min(low, high, key=lambda width: abs(weights(ARMS[arm](width, images)) - WEIGHTS))
+
+
+def train(arm: str, data: str, seed: int, small: int | None = None) -> Row:
+    """One training and its test figures; `per_example` has the NLL of each test image. small: so many images only."""
+    splits = vl.load(data)
+    images, test = splits.train.images[:small], splits.test
+    generator = torch.Generator().manual_seed(2024)
+    chosen = torch.randperm(len(test), generator=generator)[:IMAGES][:small]
+    x = torch.bernoulli(test.images[chosen], generator=generator)
+    width = width_of(arm, images)
+    torch.manual_seed(seed)
+    model = ARMS[arm](width, images)
+    epochs = round(STEPS * BATCH / len(splits.train.images)) if small is None else 2
+    options = {"beta": vl.warmup(WARM_UP * epochs), "lr": vl.cosine(LR, epochs), "batch_size": BATCH, "seed": seed}
+    vl.fit(model, images, epochs=epochs, transform=vl.binarise, device="cpu", compile="auto", progress=False, **options)
+    result = vl.nll(model, x, samples=SAMPLES if small is None else 5)
+    with torch.no_grad():
+        torch.manual_seed(0)
+        terms = model(x, samples=20 if small is None else 2)
+    return {
+        "arm": arm,
+        "data": data,
+        "seed": seed,
+        "weights": weights(model),
+        "nll": result.mean,
+        "stderr": result.stderr,
+        "elbo": vl.elbo(terms).mean().item(),
+        "rates": terms.rates.mean((1, 2)).tolist(),
+        "active": [int(level.sum()) for level in vl.diagnostics.active_units(model, x)],
+        "probes": probes(model, splits, chosen, small),
+        "per_example": result.per_example.tolist(),
+    }
+
+
+def probes(model: vl.Hierarchy, splits: vl.Dataset, chosen: Tensor, small: int | None) -> list[list[float]]:
+    """What a linear map reads off each level's posterior means, of test images: a list for each level.
+
+    First the share of digits, or of the Cave's solids, told right, by least squares to one indicator for each. Then, in
+    the Cave, the share of variance explained (R^2) of its other latents. OMNIGLOT: nothing, as the characters of its
+    test images do not occur in training.
+    """
+    if splits.train.labels is None or len(splits.train.labels.unique()) > 100:
+        return []
+    train, test = splits.train[: small or 10_000], splits.test[chosen]
+    generator = torch.Generator().manual_seed(7)
+    levels = [
+        vl.diagnostics.posterior_means(model, torch.bernoulli(part.images, generator=generator))
+        for part in (train, test)
+    ]
+    return [read_off(*means, train, test) for means in zip(*levels, strict=True)]
+
+
+def read_off(means: Tensor, unseen: Tensor, train: vl.Split, test: vl.Split) -> list[float]:
+    """For the posterior means of training and of test images: the accuracy, then R^2 of each true latent."""
+    assert train.labels is not None
+    assert test.labels is not None
+    classes = torch.nn.functional.one_hot(train.labels).double()
+    targets = classes if train.latents is None else torch.cat([classes, train.latents[:, 1:].double()], 1)
+    design, other = (torch.cat([part.double(), torch.ones(len(part), 1)], 1) for part in (means, unseen))
+    found = other @ torch.linalg.lstsq(design, targets, driver="gelsd").solution
+    scores = [(found[:, : classes.shape[1]].argmax(1) == test.labels).double().mean().item()]
+    if test.latents is not None:
+        truth = test.latents[:, 1:].double()
+        residual = (truth - found[:, classes.shape[1] :]).pow(2).sum(0)
+        scores += (1 - residual / (truth - truth.mean(0)).pow(2).sum(0)).tolist()
+    return scores
+
+
+def paired(row: Row, other: Row) -> float:
+    """The NLL of a row minus that of another: mean over the same test images."""
+    return statistics.fmean(a - b for a, b in zip(row["per_example"], other["per_example"], strict=True))
+
+
+T_QUANTILE = 2.776  # of Student's t, 97.5 %, four degrees of freedom
+STATEMENTS = {  # better minus worse, as `depth_plan.md` has them
+    "1 levels help": [("chain of 2", "flat, wider")],
+    "2 more levels help more": [("chain of 3", "chain of 2"), ("chain of 5", "chain of 3")],
+    "3 it is the levels": [
+        ("chain of 2", "flat, deeper"),
+        ("chain of 2", "flat, wider"),
+        ("chain of 2", "flat, VampPrior"),
+    ],
+    "for comparison": [
+        ("flat, wider", "flat"),
+        ("flat, VampPrior", "flat, wider"),
+        ("ladder of 2", "chain of 2"),
+        ("ladder of 3", "chain of 3"),
+        ("HVAE of 2", "ladder of 2"),
+    ],
+}
+
+
+def compared(rows: list[Row]) -> list[Row]:
+    """Each statement's differences on each data set: by seed, their mean, 95 % interval and what it says."""
+    by = {(row["arm"], row["data"], row["seed"]): row for row in rows}
+    found = []
+    for statement, pairs in STATEMENTS.items():
+        for better, worse in pairs:
+            for data in DATA:
+                gaps = [paired(by[better, data, seed], by[worse, data, seed]) for seed in SEEDS]
+                mean, error = over_seeds(gaps)
+                half = T_QUANTILE * error
+                says = "holds" if mean + half < 0 else "fails" if mean - half > 0 else "undecided"
+                found.append(
+                    {"statement": statement, "of": better, "minus": worse, "data": data, "gaps": gaps, "mean": mean}
+                    | {"half": half, "says": says}
+                )
+    return found
+
+
+def document(rows: list[Row], made_on: Row) -> Row:
+    """What is kept: no NLL of a single image, of all else four decimals."""
+    short = [{name: value for name, value in row.items() if name != "per_example"} for row in rows]
+    return {"machine": made_on, "command": COMMAND, "rows": rounded(short), "compared": rounded(compared(rows))}
+
+
+def page(results: Row) -> str:
+    """The tables, as Markdown."""
+    made_on = results["machine"]
+    lines = ["| model | data | weights | test NLL, mean ± standard error | rates, z1 first | told right, z1 first |"]
+    lines.append("|---|---|---:|---:|---|---|")
+    for data in DATA:
+        for arm in ARMS:
+            mine = [row for row in results["rows"] if (row["arm"], row["data"]) == (arm, data)]
+            rates, right = (
+                [statistics.fmean(level) for level in zip(*values, strict=True)]
+                for values in ([row["rates"] for row in mine], [[p[0] for p in row["probes"]] for row in mine])
+            )
+            cells = [
+                arm,
+                data,
+                f"{mine[0]['weights']:,}",
+                "{:.2f} ± {:.2f}".format(*over_seeds([r["nll"] for r in mine])),
+            ]
+            cells += [" + ".join(f"{rate:.1f}" for rate in rates), ", ".join(f"{share:.0%}" for share in right)]
+            lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        "| statement | NLL of | minus that of | data | mean, 95 % interval | says |",
+        "|---|---|---|---|---:|---|",
+    ]
+    for row in results["compared"]:
+        interval = f"{row['mean']:+.2f} [{row['mean'] - row['half']:+.2f}, {row['mean'] + row['half']:+.2f}]"
+        says = "" if row["statement"] == "for comparison" else row["says"]
+        cells = [row["statement"], row["of"], row["minus"], row["data"], interval, says]
+        lines.append(f"| {' | '.join(cells)} |")
+    table = "\n".join(lines)
+    return f"""# Why a hierarchy: the measurements
+
+What was to be measured and how it is judged was written down before: `benchmarks/depth_plan.md`. Test NLL in nats per
+image, {IMAGES:,} test images, {SAMPLES} importance samples, {len(SEEDS)} seeds, over which the standard errors are.
+
+{table}
+
+Machine: one core of {made_on["processor"]}, torch {made_on["torch"]}. Command: `{results["command"]}`.
+"""
+
+
+def main(arguments: list[str] | None = None, small: int | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=DATA, help="train on these data sets, and write no table")
+    options = parser.parse_args(arguments)
+    rows = []
+    for seed in SEEDS:
+        for data in options.only or DATA:
+            for arm in ARMS:
+                path = KEPT / f"{data}-{arm.replace(', ', '-').replace(' ', '-')}-{seed}.json"
+                rows.append(kept(path, partial(train, arm, data, seed, small)))
+                print(f"{data:9} {arm:16} seed {seed}: NLL {rows[-1]['nll']:.2f}", flush=True)
+    if options.only is None:
+        results = document(rows, machine())
+        (RESULTS / "depth.json").write_text(json.dumps(results, indent=1) + "\n")
+        (RESULTS / "depth.md").write_text(page(results))
+
+
+if __name__ == "__main__":
+    main()
