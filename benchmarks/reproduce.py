@@ -64,7 +64,8 @@ class Row:
     family: str = "MHVAE"
     data: str = "mnist"
     options: dict[str, Any] = field(default_factory=dict)
-    components: int | None = None
+    prior: str = "normal"
+    components: int = 0
     batch_size: int = 128
     seeds: tuple[int, ...] = (0,)
     reference: float | None = None
@@ -75,16 +76,18 @@ class Row:
         """From its table in `rows.toml`."""
         return cls(**values | {"stages": [Stage(**stage) for stage in values["stages"]]})
 
-    def build(self, seed: int, mean: Tensor) -> vl.Hierarchy:
+    def build(self, seed: int, images: Tensor) -> vl.Hierarchy:
         """The model, its weights drawn from the seed; its pixels start from the mean of the training images."""
         torch.manual_seed(seed)
         family = {"MHVAE": vl.MHVAE.mlp, "HVAE": vl.HVAE.mlp, "ladder": partial(vl.HVAE.mlp, markov=True)}[self.family]
         options = dict(self.options)
         if "activation" in options:
             options["activation"] = getattr(torch.nn, options["activation"])
-        model = family((1, 28, 28), self.latents, self.hidden, mean=mean, **options)
-        if self.components:
+        model: Any = family((1, 28, 28), self.latents, self.hidden, mean=images.mean(0), **options)
+        if self.prior == "mixture":
             model.prior = vl.MixturePrior(self.latents[-1], self.components)
+        elif self.prior == "vamp":
+            model.prior = vl.VampPrior(model.encoders[-1], self.components, images[: self.components])
         return model
 
 
@@ -107,7 +110,7 @@ SCHEDULES: dict[str, Callable[[float, int], Any]] = {
 
 def train(row: Row, seed: int, folder: Path, images: Tensor) -> tuple[vl.Hierarchy, float]:
     """The trained model, and the seconds that its epochs took."""
-    model, seconds = row.build(seed, images.mean(0)), 0.0
+    model, seconds = row.build(seed, images), 0.0
     for number, stage in enumerate(row.stages, start=1):
         training = vl.Training(
             model,
@@ -201,7 +204,7 @@ def rows() -> dict[str, Row]:
 # --- Linear models, whose best likelihood is known --------------------------------------------------------------------
 
 LINEAR = {"linear-vae": [10], "linear-chain": [10, 5]}  # latents of the levels
-LINEAR_EPOCHS, LINEAR_LR = 100, 3e-3
+LINEAR_EPOCHS, LINEAR_LR = 150, 1e-2
 
 
 def linear(name: str, seed: int = 0, images: int | None = None, epochs: int = LINEAR_EPOCHS) -> Record:
