@@ -18,13 +18,16 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.util.osutil import relative_uri
 
+from . import weights
+
 HERE = Path(__file__).parent
 # In the order in which they need each other.
-MODULES = ("numbers", "page", "divergence", "shadows", "cave", "chain", "main")
+MODULES = ("numbers", "page", "divergence", "shadows", "cave", "chain", "twins", "main")
 STILLS = {
     "divergence": "Two Gaussians, and the integrands of the divergence in both directions.",
     "cave": "A cube between a fire and a wall, and its shadow on the wall.",
     "chain": "The densities of all levels of a chain, dissolving and brought back, and one step of it.",
+    "twins": "Draws from four models, of which three were trained with one line wrong.",
 }
 
 
@@ -34,7 +37,7 @@ def bundled() -> str:
     for name in MODULES:
         source = (HERE / f"{name}.js").read_text(encoding="utf-8")
         source = re.sub(r'^import \{(.*?)\} from "\./(\w+)\.js";$', _taken, source, flags=re.MULTILINE | re.DOTALL)
-        exports = ", ".join(re.findall(r"^export (?:const|function) (\w+)", source, re.MULTILINE))
+        exports = ", ".join(re.findall(r"^export (?:const|function\*?) (\w+)", source, re.MULTILINE))
         source = re.sub(r"^export ", "", source, flags=re.MULTILINE)
         parts.append(f"living.{name} = (() => {{\n{source}\nreturn {{ {exports} }};\n}})();")
     body = "\n".join(parts)
@@ -47,12 +50,13 @@ def _taken(match: re.Match[str]) -> str:
 
 def markup(name: str, static: str) -> str:
     """The HTML of one picture; `static` leads from the page to the folder that `write` has filled."""
+    data = f'<script defer src="{static}/data/{name}.js"></script>' if name in weights.DATA else ""
     return (
         f'<link rel="stylesheet" href="{static}/living.css">'
         f'<div class="living" data-picture="{name}"><noscript>'
         f'<img src="{static}/stills/{name}.png" alt="{STILLS[name]}">'
         "<p>The picture moves where JavaScript is switched on.</p></noscript></div>"
-        f'<script defer src="{static}/living.js"></script>'
+        f'{data}<script defer src="{static}/living.js"></script>'
     )
 
 
@@ -72,6 +76,9 @@ def write(folder: Path) -> None:
     shutil.copytree(HERE / "stills", folder / "stills", dirs_exist_ok=True)
     shutil.copyfile(HERE / "living.css", folder / "living.css")
     (folder / "living.js").write_text(bundled(), encoding="utf-8")
+    (folder / "data").mkdir(exist_ok=True)
+    for name in weights.DATA:
+        (folder / "data" / f"{name}.js").write_text(weights.script(name), encoding="utf-8")
 
 
 class living(nodes.General, nodes.Element):

@@ -8,8 +8,8 @@ const START = {
 };
 const STONE = "#f6dfb2";
 const NIGHT = "#17100e";
-const degrees = (angle) => `${Math.round((angle * 180) / Math.PI)}°`.replace("-", "−");
-const metres = (length) => `${length.toFixed(2)} m`.replace("-", "−");
+const degrees = (angle) => `${Math.round((angle * 180) / Math.PI)}°`;
+const metres = (length) => `${length.toFixed(2)} m`;
 
 const SLIDERS = [
   ["size", "size", 0.15, 0.6, metres],

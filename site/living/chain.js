@@ -126,7 +126,7 @@ function build(stage) {
     // The same share of the noise, as nearly as there is a step.
     const t = Math.max(1, Math.round((state.t / state.steps) * LENGTHS[i]));
     length.set(i);
-    time.limit(LENGTHS[i]);
+    time.limit(1, LENGTHS[i], 1);
     put({ steps: LENGTHS[i], model: chain(LENGTHS[i]), t });
   }
   function put(change) {

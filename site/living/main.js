@@ -4,11 +4,15 @@ import { open } from "./page.js";
 import { cave } from "./cave.js";
 import { diffusion } from "./chain.js";
 import { divergence } from "./divergence.js";
+import { twins } from "./twins.js";
 
-export const PICTURES = { divergence, cave, chain: diffusion };
+export const PICTURES = { divergence, cave, chain: diffusion, twins };
 
 function start() {
-  for (const root of document.querySelectorAll(".living[data-picture]")) open(root, PICTURES[root.dataset.picture]);
+  for (const root of document.querySelectorAll(".living[data-picture]")) {
+    const name = root.dataset.picture;
+    open(root, PICTURES[name], window.livingData?.[name]);
+  }
 }
 
 if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);

@@ -22,6 +22,12 @@ function half(bits) {
   return exponent ? sign * 2 ** (exponent - 25) * (1024 + fraction) : sign * 2 ** -24 * fraction;
 }
 
+/** The first n of the bits that are kept in a base64 text, first bit first. @returns {number[]} zeros and ones */
+export function bits(text, n) {
+  const raw = bytes(text);
+  return Array.from({ length: n }, (_, i) => (raw[i >> 3] >> (7 - (i & 7))) & 1);
+}
+
 /**
  * A multilayer perceptron with tanh between its linear layers and none after the last, as `vaelib.nets.mlp` and a head.
  * @param {{weight: Float64Array, bias: Float64Array}[]} layers weight (outputs, inputs), row by row; bias (outputs,)

@@ -16,9 +16,11 @@ export function element(tag, attributes = {}, ...children) {
 /**
  * Puts a picture into its place: first the question, and the picture once the reader has committed to an answer.
  * @param {HTMLElement} root
- * @param {{question: string, answers: string[], right: number, why: string, build: (stage: HTMLElement) => void}} picture
+ * @param {{question: string, answers: string[], right: number, why: string,
+ *   build: (stage: HTMLElement, data?: object) => void}} picture
+ * @param {object} [data] what `weights.py` has exported for it
  */
-export function open(root, { question, answers, right, why, build }) {
+export function open(root, { question, answers, right, why, build }, data) {
   const name = `living-${(made += 1)}`;
   const choices = answers.map((answer, i) => {
     const radio = element("input", { type: "radio", name, value: i, required: "" });
@@ -40,21 +42,21 @@ export function open(root, { question, answers, right, why, build }) {
     choices[right].classList.add("living-right");
     verdict.textContent = `${said === right ? "It comes out as you said." : "It comes out otherwise."} ${why}`;
     verdict.hidden = stage.hidden = false;
-    build(stage);
+    build(stage, data);
     verdict.focus({ preventScroll: true });
   });
 }
 
 /**
  * A slider with its label and its value, which calls `changed(value)`.
- * @returns {{set: (value: number) => void, limit: (max: number) => void}}
+ * @returns {{set: (value: number) => void, limit: (min: number, max: number, step: number) => void}}
  */
 export function slider(parent, { label, min, max, step, value, show = (v) => v.toFixed(2) }, changed) {
   const id = `living-${(made += 1)}`;
   const input = element("input", { type: "range", id, min, max, step, value });
   const shown = element("output", { for: id, class: "living-value" });
   const say = () => {
-    shown.textContent = show(Number(input.value));
+    shown.textContent = typeset(show(Number(input.value)));
     input.setAttribute("aria-valuetext", shown.textContent);
   };
   input.addEventListener("input", () => {
@@ -67,8 +69,8 @@ export function slider(parent, { label, min, max, step, value, show = (v) => v.t
     input.value = next;
     say();
   };
-  const limit = (most) => {
-    input.max = most;
+  const limit = (least, most, between) => {
+    Object.assign(input, { min: least, max: most, step: between });
     say();
   };
   return { set, limit };
@@ -96,7 +98,7 @@ export function choice(parent, label, names, chosen) {
 /** A group of controls, or of the plates that a still image shows. */
 export function group(parent, kind) {
   const node = element("div", { class: `living-${kind}` });
-  if (kind === "plates" || kind === "pair") node.dataset.still = "";
+  if (["plates", "pair", "rows"].includes(kind)) node.dataset.still = "";
   parent.append(node);
   return node;
 }
@@ -105,10 +107,13 @@ export function group(parent, kind) {
 export function readout(parent) {
   const line = element("p", { class: "living-readout", "aria-live": "polite" });
   parent.append(line);
-  return (text) => {
-    if (line.textContent !== text) line.textContent = text;
+  return (words) => {
+    if (line.textContent !== typeset(words)) line.textContent = typeset(words);
   };
 }
+
+/** With minus signs in place of hyphens before digits. */
+const typeset = (words) => words.replace(/-(?=\d)/g, "−");
 
 /**
  * A canvas as wide as its place, sharp on every screen, drawn again when its width or the page's colours change.
@@ -138,7 +143,7 @@ export function plate(parent, title, height, draw) {
     before = canvas.clientWidth;
   }).observe(canvas);
   new MutationObserver(redraw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-  return { canvas, redraw, describe: (text) => canvas.setAttribute("aria-label", `${title}. ${text}`) };
+  return { canvas, redraw, describe: (words) => canvas.setAttribute("aria-label", typeset(`${title}. ${words}`)) };
 }
 
 const NAMES = ["ink", "paper", "faint", "q", "p", "fire", "night"];
@@ -149,12 +154,17 @@ function colours(node) {
   return Object.fromEntries(NAMES.map((name) => [name, style.getPropertyValue(`--living-${name}`).trim()]));
 }
 
+/** The rectangle that axes enclose, in CSS pixels. */
+export function frame(width, height, left = 42) {
+  return { left, right: width - 8, top: 8, bottom: height - 34 };
+}
+
 /**
  * Axes with ticks and labels; returns what turns values into places on the canvas.
  * @param {{x: number[], y: number[], label: string, ticks?: number[], left?: number}} ranges ends of both axes
  */
 export function axes(brush, width, height, palette, { x, y, label, ticks, left = 42 }) {
-  const box = { left, right: width - 8, top: 8, bottom: height - 34 };
+  const box = frame(width, height, left);
   const across = (value) => box.left + ((value - x[0]) / (x[1] - x[0])) * (box.right - box.left);
   const up = (value) => box.bottom - ((value - y[0]) / (y[1] - y[0])) * (box.bottom - box.top);
   brush.strokeStyle = brush.fillStyle = palette.faint;
@@ -169,7 +179,7 @@ export function axes(brush, width, height, palette, { x, y, label, ticks, left =
   return { across, up, box };
 }
 
-const text = (value) => String(Number(value.toFixed(2))).replace("-", "−");
+const text = (value) => typeset(String(Number(value.toFixed(2))));
 
 /** At most `most` round numbers between two ends. */
 function round([first, last], most) {
