@@ -19,10 +19,11 @@ samples and B the number of examples. Every bound and every density is in nats p
 import importlib
 from typing import TYPE_CHECKING
 
-from . import diagnostics, nets, sandwich
+from . import diagnostics, diffusion, nets, sandwich
 from .bounds import Terms, cosine, dreg, elbo, free_bits, iwae, warmup
 from .conditionals import Bernoulli, Categorical, Conditional, ContinuousBernoulli, DiscretisedLogistic, Gaussian
 from .data import Dataset, Split, binarise, cave, load
+from .diffusion import Diffusion
 from .evaluate import NLL, nll
 from .hierarchy import Hierarchy
 from .models import HVAE, MHVAE, VAE, Ladder
@@ -43,6 +44,7 @@ __all__ = [
     "Conditional",
     "ContinuousBernoulli",
     "Dataset",
+    "Diffusion",
     "DiscretisedLogistic",
     "Epoch",
     "Gaussian",
@@ -62,6 +64,7 @@ __all__ = [
     "checking",
     "cosine",
     "diagnostics",
+    "diffusion",
     "dreg",
     "elbo",
     "exact",
