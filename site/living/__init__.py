@@ -22,11 +22,13 @@ from . import weights
 
 HERE = Path(__file__).parent
 # In the order in which they need each other.
-MODULES = ("numbers", "page", "divergence", "shadows", "cave", "chain", "twins", "main")
+MODULES = ("numbers", "page", "divergence", "shadows", "cave", "chain", "latent", "levels", "twins", "main")
 STILLS = {
     "divergence": "Two Gaussians, and the integrands of the divergence in both directions.",
     "cave": "A cube between a fire and a wall, and its shadow on the wall.",
     "chain": "The densities of all levels of a chain, dissolving and brought back, and one step of it.",
+    "latent-map": "The plane of a VAE with two latents, an image's exact posterior beside q, and a decoded point.",
+    "levels": "Digits drawn from a chain of two levels with the upper one kept, and with the lower one kept.",
     "twins": "Draws from four models, of which three were trained with one line wrong.",
 }
 

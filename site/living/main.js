@@ -4,9 +4,11 @@ import { open } from "./page.js";
 import { cave } from "./cave.js";
 import { diffusion } from "./chain.js";
 import { divergence } from "./divergence.js";
+import { latentMap } from "./latent.js";
+import { levels } from "./levels.js";
 import { twins } from "./twins.js";
 
-export const PICTURES = { divergence, cave, chain: diffusion, twins };
+export const PICTURES = { divergence, cave, chain: diffusion, "latent-map": latentMap, levels, twins };
 
 function start() {
   for (const root of document.querySelectorAll(".living[data-picture]")) {

@@ -41,9 +41,20 @@ export function mlp(layers, input) {
 function linear(weight, bias, x) {
   const out = Float64Array.from(bias);
   for (let row = 0, at = 0; row < out.length; row += 1) {
-    let sum = 0;
-    for (let column = 0; column < x.length; column += 1, at += 1) sum += weight[at] * x[column];
-    out[row] += sum;
+    // Four sums side by side: each would wait for its own last addition.
+    let a = 0;
+    let b = 0;
+    let c = 0;
+    let d = 0;
+    let column = 0;
+    for (; column + 3 < x.length; column += 4, at += 4) {
+      a += weight[at] * x[column];
+      b += weight[at + 1] * x[column + 1];
+      c += weight[at + 2] * x[column + 2];
+      d += weight[at + 3] * x[column + 3];
+    }
+    for (; column < x.length; column += 1, at += 1) a += weight[at] * x[column];
+    out[row] += a + b + c + d;
   }
   return out;
 }
