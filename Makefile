@@ -7,15 +7,17 @@ else
 PYTHON ?= python3
 endif
 
-.PHONY: help setup course check test ledger page mutate student lab bench notebooks clean
+.PHONY: help setup course check test ledger page mutate site test-site student lab bench notebooks clean
 
 help:
-	@echo "make course      execute the notebooks into build/course, training their models (only=\"03 04\": some of them)"
+	@echo "make course      execute the notebooks into build/course, training their models, and build the site (only=\"03 04\": some of them)"
 	@echo "make check       static checks, docstring examples and the fast unit tests, in a minute"
-	@echo "make test        everything: also the slow unit tests, the ledger, and nbval over every notebook"
+	@echo "make test        everything: also the slow unit tests, the ledger, the site, and nbval over every notebook"
 	@echo "make ledger      collect every claim of the notebooks, with its witnesses and twins, into build/ledger.md"
 	@echo "make page        change every displayed equation, sign by sign, and name the changes that no claim notices (only=\"03\")"
 	@echo "make mutate      change the library in small ways and name the changes that no test notices (modules=\"bounds\")"
+	@echo "make site        the course as a site, from the stored notebooks, in build/site"
+	@echo "make test-site   build the site and try every page of it in a browser"
 	@echo "make student     the edition for students: the solutions of the exercises left out, in build/student"
 	@echo "make lab         open the notebooks in JupyterLab"
 	@echo "make bench       measure the speed of training on this machine"
@@ -23,7 +25,7 @@ help:
 	@echo "make setup       only make .venv; every command above does that first"
 	@echo "make clean       remove what was built; .venv stays"
 
-setup check test ledger student lab bench:
+setup check test ledger site test-site student lab bench:
 	@$(PYTHON) tools/run.py $@
 
 course notebooks page:

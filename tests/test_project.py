@@ -45,14 +45,16 @@ def test_constraints_are_exact_and_portable():
 
 
 def test_constraints_meet_the_requirements_of_the_project():
-    for requirement in map(Requirement, [*PROJECT["dependencies"], *EXTRAS["course"], *EXTRAS["test"]]):
+    for requirement in map(
+        Requirement, [*PROJECT["dependencies"], *EXTRAS["course"], *EXTRAS["site"], *EXTRAS["test"]]
+    ):
         assert allows(requirement, requirement.name), requirement
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS and Windows add a few packages of their own")
 def test_constraints_cover_all_that_gets_installed_and_contradict_nothing():
     """pip would find this set without a choice to make; what CUDA adds, torch pins by itself."""
-    seen, waiting = set(), [("vaelib", extra) for extra in ("", "course", "test")]
+    seen, waiting = set(), [("vaelib", extra) for extra in ("", "course", "site", "test")]
     while waiting:
         name, extra = waiting.pop()
         if (name, extra) in seen:
@@ -75,7 +77,7 @@ def test_conda_environment_installs_what_pip_does():
     *conda, pip = environment["dependencies"]
     assert environment["name"] == PROJECT["name"]
     assert environment["channels"] == ["conda-forge"]
-    assert pip == {"pip": ["-c constraints.txt", "-e .[course,test]"]}
+    assert pip == {"pip": ["-c constraints.txt", "-e .[course,site,test]"]}
     python, installer = conda
     assert installer == "pip"
     versions = SpecifierSet(python.removeprefix("python").strip())

@@ -170,11 +170,14 @@ def test_check_leaves_out_what_is_slow_and_test_runs_all(monkeypatch):
     short, calls[:] = calls[:], []
     assert run.test([]) == 1
     *static, fast = short
-    *first, unit, ledger, nbval = calls
+    *first, unit, ledger, site, browser, nbval = calls
     assert static == first
     assert " ".join(fast) == " ".join(unit).replace("--doctest-modules", "--doctest-modules -q -m not slow")
     assert "--doctest-modules" in unit
     assert "vaelib.checking.ledger" in ledger
+    assert site[1:] == (run.ROOT / "tools" / "build_site.py", run.NOTEBOOKS)
+    assert browser[-1] == "tests/site"
+    assert "--ignore=tests/site" in unit
     assert "--nbval" in nbval
 
 
@@ -210,7 +213,7 @@ def test_set_up_installs_once_and_again_when_the_requirements_change(bare):
     folder, calls = bare
     run.set_up()
     assert len(calls) == 1
-    assert calls[0][1:] == ("-m", "pip", "install", "-c", "constraints.txt", "-e", ".[course,test]")
+    assert calls[0][1:] == ("-m", "pip", "install", "-c", "constraints.txt", "-e", ".[course,site,test]")
     run.set_up()
     assert len(calls) == 1
     (folder / "constraints.txt").write_text("torch==2.14.0")

@@ -1,13 +1,15 @@
 """Sets the project up and runs it, from a bare Python on Linux, macOS and Windows.
 
     python tools/run.py setup               make .venv with all that is needed (every other command does this first)
-    python tools/run.py course [01 03 ...]  execute the notebooks into build/course, training their models
+    python tools/run.py course [01 03 ...]  execute the notebooks into build/course, and build the site of them
     python tools/run.py check               static checks, docstring examples and the fast unit tests, in a minute
-    python tools/run.py test                everything: also the slow unit tests, the ledger, and nbval
+    python tools/run.py test                everything: also the slow unit tests, the ledger, the site, and nbval
     python tools/run.py mutate [bounds ...] what the tests do not notice: build/mutation.md
     python tools/run.py ledger              collect every claim of the notebooks into build/ledger.md
     python tools/run.py page [01 03 ...]    change the displayed equations: build/page/changes.md says what is noticed
     python tools/run.py bench               measure the speed of training; results in benchmarks/results
+    python tools/run.py site                the course as a site, from the stored notebooks: build/site
+    python tools/run.py test-site           build the site and try every page of it in a browser
     python tools/run.py student             the edition without the solutions of the exercises: build/student
     python tools/run.py lab                 open the notebooks in JupyterLab
     python tools/run.py notebooks [01 ...]  execute the notebooks in place and store their outputs
@@ -27,6 +29,7 @@ import subprocess
 import sys
 import time
 import venv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 if sys.version_info < (3, 11):  # noqa: UP036 (this script is where a reader with an older Python arrives)
@@ -41,6 +44,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 COURSE = ROOT / "build" / "course"
 PAGE = ROOT / "build" / "page"
+BROWSER_TESTS = "tests/site"
 
 VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -116,7 +120,7 @@ def set_up() -> None:
     installed = STAMP.read_text() if STAMP.exists() else ""
     if installed == wanted and VENV_PYTHON.exists():
         return
-    install = [VENV_PYTHON, "-m", "pip", "install", "-c", "constraints.txt", "-e", ".[course,test]"]
+    install = [VENV_PYTHON, "-m", "pip", "install", "-c", "constraints.txt", "-e", ".[course,site,test]"]
     try:
         if installed == INTERRUPTED or not has_pip(VENV_PYTHON):
             print(f"Making {VENV} (once: some minutes, 2 GB of disk, more where PyTorch comes with CUDA).", flush=True)
@@ -152,7 +156,7 @@ def has_pip(python: Path) -> bool:
 
 
 def course(only: list[str]) -> int:
-    """Executes the notebooks from a clean state into build/course; notebooks/ stays as it is."""
+    """Executes the notebooks from a clean state into build/course, and builds the site of them; notebooks/ stays."""
     sources = choose(only)
     if not only:
         shutil.rmtree(COURSE, ignore_errors=True)
@@ -160,8 +164,8 @@ def course(only: list[str]) -> int:
     where = (
         f"The executed notebooks are in {COURSE.relative_to(ROOT)}: `make lab` or `python tools/run.py lab` opens them."
     )
-    print(f"\n{where}")
-    return failed
+    print(f"\n{where}", flush=True)
+    return failed or (0 if only else call(*build_site(COURSE)))
 
 
 def notebooks(only: list[str]) -> int:
@@ -308,7 +312,18 @@ def nbval(folder: Path | str) -> list[str]:
 
 def unit_tests(*options: str) -> list[str]:
     """The command that runs the unit tests and the examples in the docstrings."""
-    return [sys.executable, "-m", "pytest", f"-n{WORKERS}", "--doctest-modules", *options, "vaelib", "tests"]
+    kept = [f"--ignore={BROWSER_TESTS}", "vaelib", "tests"]
+    return [sys.executable, "-m", "pytest", f"-n{WORKERS}", "--doctest-modules", *options, *kept]
+
+
+def build_site(folder: Path) -> list[str | Path]:
+    """The command that makes the site of the executed notebooks in a folder."""
+    return [sys.executable, ROOT / "tools" / "build_site.py", folder]
+
+
+def site_stages() -> dict[str, list[str | Path]]:
+    """The site, built from the stored notebooks, and every page of it opened in a browser."""
+    return {"site": build_site(NOTEBOOKS), "site in a browser": [sys.executable, "-m", "pytest", "-q", BROWSER_TESTS]}
 
 
 STATIC = {
@@ -328,12 +343,18 @@ def test(_only: list[str]) -> int:
     stages = STATIC | {
         "unit tests": unit_tests(),
         "ledger of claims": [sys.executable, "-m", "vaelib.checking.ledger"],
+        **site_stages(),
         "notebooks under nbval": nbval("notebooks"),
     }
     return run_all(stages)
 
 
-def run_all(stages: dict[str, list[str]]) -> int:
+def try_site(_only: list[str]) -> int:
+    """The site and its tests alone."""
+    return run_all(site_stages())
+
+
+def run_all(stages: Mapping[str, Sequence[str | Path]]) -> int:
     """Runs every stage, also after one failed, and closes with a summary."""
     summary, failed = [], False
     for name, command in stages.items():
@@ -374,6 +395,11 @@ def bench(_only: list[str]) -> int:
     return call(sys.executable, ROOT / "benchmarks" / "speed.py")
 
 
+def site(_only: list[str]) -> int:
+    """Makes the site of the stored notebooks."""
+    return call(*build_site(NOTEBOOKS))
+
+
 def student(_only: list[str]) -> int:
     """Writes the edition for students."""
     return call(sys.executable, ROOT / "tools" / "student.py")
@@ -392,6 +418,8 @@ COMMANDS = {
     "ledger": ledger,
     "page": page,
     "mutate": mutate,
+    "site": site,
+    "test-site": try_site,
     "student": student,
     "lab": lab,
     "bench": bench,

@@ -1,0 +1,58 @@
+// What the pages do beside showing: the ledger's filters, and formulas wider than a phone that a keyboard can scroll.
+
+// A page opened from a file may not read others, so a search there shows titles alone.
+if (location.protocol === "file:" && window.DOCUMENTATION_OPTIONS) DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+
+document.addEventListener("DOMContentLoaded", async () => {
+  filterLedger(document.getElementById("ledger-filters"), document.getElementById("claims"));
+  await window.MathJax?.startup?.promise;
+  fit(document);
+  window.addEventListener("resize", () => fit(document));
+  document.addEventListener("toggle", (event) => fit(event.target), true); // what is folded has no width
+});
+
+/** Formulas that are wider than the text scroll in a line of their own. */
+function fit(part) {
+  for (const formula of part.querySelectorAll("mjx-container:not([display])")) {
+    formula.classList.remove("wide");
+    const text = formula.closest("p, li, td, th, dd, figcaption, div:not(.math)");
+    formula.classList.toggle("wide", formula.getBoundingClientRect().width > text.clientWidth);
+    reachable(formula);
+  }
+  part.querySelectorAll("div.math").forEach(reachable);
+}
+
+/** Shows the rows of the ledger that meet every choice, and says how many they are. */
+function filterLedger(form, table) {
+  if (!form) return;
+  const rows = [...table.tBodies[0].rows];
+  const { words, chapter, witness, covers } = form.elements;
+  const apply = () => {
+    const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+    for (const row of rows) {
+      const text = row.textContent.toLowerCase();
+      row.hidden = !(
+        wanted.every((word) => text.includes(word)) &&
+        (!chapter.value || row.dataset.chapter === chapter.value) &&
+        [[witness, "witness"], [covers, "covers"]].every(
+          ([choice, name]) => !choice.value || row.dataset[name].split(" ").includes(choice.value),
+        )
+      );
+    }
+    form.querySelector("output").textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} claims`;
+  };
+  form.hidden = false;
+  form.addEventListener("input", apply);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  apply();
+}
+
+/** A box that scrolls sideways has to be within reach of the keyboard. */
+function reachable(box) {
+  const scrolls = box.scrollWidth > box.clientWidth && getComputedStyle(box).overflowX === "auto";
+  const names = { tabindex: "0", role: "region", "aria-label": "A formula, wider than the page" };
+  for (const [name, value] of Object.entries(names)) {
+    if (scrolls) box.setAttribute(name, value);
+    else box.removeAttribute(name);
+  }
+}

@@ -1,0 +1,160 @@
+"""The pages of the built site: what they link to, whether a browser shows them without a complaint, and to whom."""
+
+import re
+from collections import defaultdict
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from vaelib.checking import ledger
+
+SERIOUS = {"serious", "critical"}
+UNFOLD = """async () => {
+  for (const part of document.querySelectorAll("details:not(.above-input)")) part.open = true;
+  await new Promise(requestAnimationFrame);
+  await Promise.all(document.getAnimations().map((each) => each.finished.catch(() => {})));
+}"""
+# Not asked of thousands of formulas and coloured words, which are all alike: their boxes are.
+AXE = """async () => {
+  const asked = {include: [["html"]], exclude: [["mjx-container > *"], [".cell_input pre > *"]]};
+  return (await axe.run(asked, {resultTypes: ["violations"], preload: false})).violations;
+}"""
+LOOKED_AT = ["index.html", "notebooks/04_evidence_lower_bound.html", "ledger.html", "reference/bounds.html"]
+
+
+class Page(HTMLParser):
+    """The ids of a page, its links, and what it loads."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.path, self.ids, self.links, self.loads = path, set(), [], []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        names = dict(attrs)
+        self.ids |= {names[name] for name in ("id", "name") if names.get(name)}
+        if tag == "a" and names.get("href"):
+            self.links.append(names["href"])
+        elif tag in ("script", "img", "source", "iframe") and names.get("src"):
+            self.loads.append(names["src"])
+        elif tag == "link" and names.get("rel") in ("stylesheet", "preload", "icon", "shortcut icon", "modulepreload"):
+            self.loads.append(names["href"])
+
+
+@pytest.fixture(scope="session")
+def pages(site):
+    """Every page by its path."""
+    return {path: Page(path) for path in sorted(site.rglob("*.html")) if "_static" not in path.parts}
+
+
+# --- What stands in the files -----------------------------------------------------------------------------------------
+
+
+def broken(page: Page, pages: dict[Path, Page]) -> list[str]:
+    """The links and loads of a page that lead nowhere."""
+    found = []
+    for link in page.links + page.loads:
+        parts = urlsplit(link)
+        if parts.scheme or parts.netloc:
+            continue
+        target = (page.path.parent / unquote(parts.path)).resolve() if parts.path else page.path
+        missing = target in pages and parts.fragment and unquote(parts.fragment) not in pages[target].ids
+        if not target.is_file() or missing:
+            found.append(link)
+    return found
+
+
+def test_every_link_inside_the_site_leads_somewhere(pages, site):
+    problems = {path.relative_to(site): broken(page, pages) for path, page in pages.items()}
+    assert {path: links for path, links in problems.items() if links} == {}
+    assert sum(len(page.links) for page in pages.values()) > 5_000
+
+
+def test_nothing_is_loaded_from_elsewhere(pages, site):
+    loads = {path.name: [load for load in page.loads if urlsplit(load).netloc] for path, page in pages.items()}
+    assert {name: load for name, load in loads.items() if load} == {}
+    styles = {css.name: re.findall(r"url\(\s*['\"]?https?:", css.read_text("utf-8")) for css in site.rglob("*.css")}
+    assert {name: found for name, found in styles.items() if found} == {}
+
+
+def test_a_link_that_leads_nowhere_is_noticed(tmp_path):
+    there = tmp_path / "there.html"
+    there.write_text('<p id="yes"></p>')
+    text = '<a href="there.html#yes"></a><a href="there.html#no"></a><a href="gone.html"></a><img src="gone.png">'
+    (tmp_path / "here.html").write_text(text)
+    made = {path: Page(path) for path in tmp_path.iterdir()}
+    assert broken(made[tmp_path / "here.html"], made) == ["there.html#no", "gone.html", "gone.png"]
+
+
+def test_every_claim_of_the_ledger_and_its_equation_have_an_anchor(pages, site):
+    found = ledger.collect(sorted((site / "_sources" / "notebooks").glob("*.ipynb")))
+    shown = {claim["id"]: claim["notebook"].replace("ipynb", "html") for claim in found["claims"]}
+    places = {number: pages[site / "notebooks" / name] for number, name in shown.items()}
+    assert len(places) > 100
+    for number, page in places.items():
+        assert {f"eq-{number.replace('.', '-')}", f"claim-{number.replace('.', '-')}"} <= page.ids, number
+    listed = {link.partition("#")[2] for link in pages[site / "ledger.html"].links}
+    assert {f"eq-{number.replace('.', '-')}" for number in places} <= listed
+
+
+def test_an_equation_mentioned_in_another_chapter_is_a_link_to_it(pages, site):
+    links = pages[site / "notebooks" / "04_evidence_lower_bound.html"].links
+    assert "02_divergence.html#eq-2-3" in links
+    assert "#eq-4-1" in links
+
+
+def test_the_landing_page_leads_to_every_notebook(pages, site):
+    links = {link.partition("#")[0] for link in pages[site / "index.html"].links}
+    assert {f"notebooks/{path.name}" for path in (site / "notebooks").glob("*.html")} <= links
+
+
+def test_every_name_of_the_library_is_explained(pages, site):
+    import vaelib
+
+    links = pages[site / "reference" / "index.html"].links
+    assert [name for name in vaelib.__all__ if not any(link.endswith(f".{name}") for link in links)] == []
+
+
+def test_every_picture_says_what_it_shows(site):
+    said = [re.findall(r'<img alt="([^"]*)"', page.read_text("utf-8")) for page in (site / "notebooks").glob("*.html")]
+    described = [alt for alts in said for alt in alts]
+    assert len(described) > 80
+    assert [alt for alt in described if len(alt.split()) < 3] == []
+
+
+def test_the_site_is_small(site):
+    assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < 40e6
+
+
+# --- What a browser makes of them -------------------------------------------------------------------------------------
+
+
+def test_every_page_opens_in_silence_and_reads_well(pages, site, new_page, open_page):
+    """No complaint in the console, no request, no formula in error, nothing wider than a phone, no barrier (axe)."""
+    from axe_playwright_python.base import AXE_FILE_PATH
+
+    axe, problems, page = AXE_FILE_PATH.read_text("utf-8"), defaultdict(list), new_page(390, 844)
+    for path in pages:
+        name = str(path.relative_to(site))
+        page.complaints.clear()
+        open_page(page, name)
+        page.evaluate(UNFOLD)
+        problems[name] += page.complaints
+        problems[name] += [f"formula: {text}" for text in page.locator("mjx-merror").all_inner_texts()]
+        wide = page.evaluate("document.scrollingElement.scrollWidth - window.innerWidth")
+        problems[name] += [f"{wide} pixels wider than a phone"] if wide > 0 else []
+        page.evaluate(axe)
+        problems[name] += barriers(page)
+    assert {name: found for name, found in problems.items() if found} == {}
+
+
+def barriers(page) -> list[str]:
+    """What axe finds serious or critical."""
+    found = page.evaluate(AXE)
+    return [
+        f"{each['id']}: {len(each['nodes'])} times, {each['nodes'][0]['html'][:200]}"
+        for each in found
+        if each["impact"] in SERIOUS
+    ]
