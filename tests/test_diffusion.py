@@ -152,6 +152,16 @@ def test_the_measured_error_is_the_best():
         decoder.error.copy_(kept)
 
 
+def test_errors_are_measured_entry_by_entry():
+    variances = torch.tensor([1.0, 0.1])
+    data = gaussian(variances.diag())
+    model = chain(3, data)
+    model.measure(data.sample(20_000))
+    for decoder in model.decoders:
+        exact = variances / (1 + variances * math.exp(decoder.above))
+        assert torch.allclose(decoder.error, exact, rtol=0.05)  # five standard errors, sqrt(2 / 20,000)
+
+
 def test_the_limit_is_the_bound_of_very_many_levels():
     guess, x = two_points(), two_points().sample(4000)
     many = chain(400, guess, 1)
@@ -165,11 +175,11 @@ def test_the_limit_is_the_bound_of_very_many_levels():
 
 
 def test_the_limit_is_the_information_in_closed_form_for_gaussian_data():
-    model, x = Diffusion(gaussian(torch.tensor([[1.0]])), 1, [3.0, -6.0]), torch.randn(200_000, 1)
+    model, x = Diffusion(gaussian(torch.tensor([[1.0]])), 1, [3.0, -1.0]), torch.randn(200_000, 1)
     model.decoders[0].error.fill_(1 / (1 + math.exp(3)))
     spread = 0.5 * math.log(2 * math.pi * math.e / (1 + math.exp(3)))  # -E log p(x | z_1)
-    information = 0.5 * math.log((1 + math.exp(3)) / (1 + math.exp(-6)))
-    top = kl_divergence(noised(x, -6.0), model.prior()).mean()
+    information = 0.5 * math.log((1 + math.exp(3)) / (1 + math.exp(-1)))
+    top = 0.5 * math.log(1 + math.exp(-1))  # E KL(q(z_T | x) || p(z_T)), for a z_T of variance one
     draws = model.limit(x)
     assert abs(draws.mean() + spread + information + top) < 4 * draws.std() / math.sqrt(len(x))
 
@@ -223,6 +233,13 @@ def test_the_binary_guess_starts_from_the_posterior_of_independent_pixels():
     )
     want = mean * ink / (mean * ink + (1 - mean) * none)
     assert torch.allclose(BinaryGuess(2, mean, (5,))(z, log_snr), want, atol=1e-10)
+
+
+def test_without_signal_the_binary_guess_is_the_mean_within_limits():
+    guess = BinaryGuess(3, torch.tensor([0.0, 0.3, 1.0]), (5,))
+    nn.init.normal_(guess.head.weight)
+    got = guess(torch.randn(4, 3), torch.tensor(-25.0))
+    assert torch.allclose(got, torch.tensor([0.001, 0.3, 0.999]).expand(4, 3), atol=1e-4)
 
 
 # --- As a model -------------------------------------------------------------------------------------------------------
