@@ -7,7 +7,7 @@ else
 PYTHON ?= python3
 endif
 
-.PHONY: help setup course check test ledger page mutate site test-site student lab bench notebooks clean
+.PHONY: help setup course check test ledger page mutate site test-site student lab bench reproduce notebooks clean
 
 help:
 	@echo "make course      execute the notebooks into build/course, training their models, and build the site (only=\"03 04\": some of them)"
@@ -21,6 +21,7 @@ help:
 	@echo "make student     the edition for students: the solutions of the exercises left out, in build/student"
 	@echo "make lab         open the notebooks in JupyterLab"
 	@echo "make bench       measure the speed of training on this machine"
+	@echo "make reproduce   train rows of the table of published likelihoods and write it (row=\"vae-1\"; without: the table alone)"
 	@echo "make notebooks   execute the notebooks in place and store their outputs (only=\"03 04\": some of them)"
 	@echo "make setup       only make .venv; every command above does that first"
 	@echo "make clean       remove what was built; .venv stays"
@@ -30,6 +31,9 @@ setup check test ledger site test-site student lab bench:
 
 course notebooks page:
 	@$(PYTHON) tools/run.py $@ $(only)
+
+reproduce:
+	@$(PYTHON) tools/run.py $@ $(row)
 
 mutate:
 	@$(PYTHON) tools/run.py $@ $(modules)

@@ -10,6 +10,7 @@
     python tools/run.py bench               measure the speed of training; results in benchmarks/results
     python tools/run.py site                the course as a site, from the stored notebooks: build/site
     python tools/run.py test-site           build the site and try every page of it in a browser
+    python tools/run.py reproduce [vae-1 ...]  published likelihoods, measured again: benchmarks/results/reproduction.md
     python tools/run.py student             the edition without the solutions of the exercises: build/student
     python tools/run.py lab                 open the notebooks in JupyterLab
     python tools/run.py notebooks [01 ...]  execute the notebooks in place and store their outputs
@@ -80,11 +81,11 @@ def main(arguments: list[str]) -> int:
         "only",
         nargs="*",
         metavar="NAME",
-        help="course, notebooks, page: the first letters of a name; mutate: of a module",
+        help="course, notebooks, page: the first letters of a name; mutate: of a module; reproduce: rows",
     )
     parser.add_argument("--here", action="store_true", help="use this Python as it is, not .venv")
     options = parser.parse_intermixed_args(arguments)
-    if options.only and options.command not in ("course", "notebooks", "page", "mutate"):
+    if options.only and options.command not in ("course", "notebooks", "page", "mutate", "reproduce"):
         parser.error(f"{options.command} takes no names")
     if not options.here:
         set_up()
@@ -400,6 +401,11 @@ def site(_only: list[str]) -> int:
     return call(*build_site(NOTEBOOKS))
 
 
+def reproduce(only: list[str]) -> int:
+    """Trains these rows of the table of published likelihoods, or what is missing of them, and writes the table."""
+    return call(sys.executable, ROOT / "benchmarks" / "reproduce.py", *only)
+
+
 def student(_only: list[str]) -> int:
     """Writes the edition for students."""
     return call(sys.executable, ROOT / "tools" / "student.py")
@@ -423,6 +429,7 @@ COMMANDS = {
     "student": student,
     "lab": lab,
     "bench": bench,
+    "reproduce": reproduce,
 }
 
 if __name__ == "__main__":
