@@ -32,6 +32,7 @@ export const cave = {
   why:
     "Every ray of light that met the solid meets it still. Move the first slider to see it: no pixel changes. " +
     "From the shadow alone nobody can say which of these solids it was.",
+  preview: true,
   build,
 };
 

@@ -14,13 +14,14 @@ export function element(tag, attributes = {}, ...children) {
 }
 
 /**
- * Puts a picture into its place: first the question, and the picture once the reader has committed to an answer.
+ * Puts a picture into its place: first the question, and the picture once the reader has committed to an answer. One with
+ * a preview is seen before, where that gives nothing away, but cannot be moved.
  * @param {HTMLElement} root
  * @param {{question: string, answers: string[], right: number, why: string,
- *   build: (stage: HTMLElement, data?: object) => void}} picture
+ *   preview?: boolean, build: (stage: HTMLElement, data?: object) => void}} picture
  * @param {object} [data] what `weights.py` has exported for it
  */
-export function open(root, { question, answers, right, why, build }, data) {
+export function open(root, { question, answers, right, why, preview, build }, data) {
   const name = `living-${(made += 1)}`;
   const choices = answers.map((answer, i) => {
     const radio = element("input", { type: "radio", name, value: i, required: "" });
@@ -33,6 +34,11 @@ export function open(root, { question, answers, right, why, build }, data) {
   const verdict = element("p", { class: "living-verdict", tabindex: "-1", hidden: "" });
   const stage = element("div", { class: "living-stage", hidden: "" });
   root.append(form, verdict, stage);
+  if (preview) {
+    stage.hidden = false;
+    stage.inert = true;
+    build(stage, data);
+  }
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const said = Number(new FormData(form).get(name));
@@ -41,8 +47,8 @@ export function open(root, { question, answers, right, why, build }, data) {
     choices[said].classList.add("living-said");
     choices[right].classList.add("living-right");
     verdict.textContent = `${said === right ? "It comes out as you said." : "It comes out otherwise."} ${why}`;
-    verdict.hidden = stage.hidden = false;
-    build(stage, data);
+    verdict.hidden = stage.hidden = stage.inert = false;
+    if (!preview) build(stage, data);
     verdict.focus({ preventScroll: true });
   });
 }
