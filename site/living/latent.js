@@ -97,7 +97,7 @@ function build(stage, data) {
   const plates = group(stage, "plates");
   const views = [
     plate(plates, "The image x, and what z decodes to", (width) => Math.min(150, width / 2), (...canvas) => pair(state, decoder, ...canvas)),
-    plate(plates, "The plane of z, with the codes of test images", (width) => width + 8, (...canvas) => plane(state, codes, data.labels, ...canvas)),
+    plate(plates, "The plane of z, and codes of images", (width) => width + 8, (...canvas) => plane(state, codes, data.labels, ...canvas)),
     plate(plates, "The frame, enlarged: exact posterior, and q", (width) => width - 8, (...canvas) => closeUp(state, ...canvas)),
   ];
   const say = readout(stage);

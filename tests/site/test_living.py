@@ -143,13 +143,13 @@ def test_what_is_shown_can_be_heard(page, show, name):
 
 
 @pictures
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_in_an_open_picture(page, show, name, theme):
+def test_axe_finds_nothing_in_an_open_picture(page, show, name):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     show(page, name, 0)
-    page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-    found = axe.run(page, context=".living", options={"preload": False}).response["violations"]
-    assert [(each["id"], each["help"]) for each in found] == []
+    for theme in ("light", "dark"):
+        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+        found = axe.run(page, context=".living", options={"preload": False}).response["violations"]
+        assert [(theme, each["id"], each["help"]) for each in found] == []
 
 
 @pictures
@@ -161,12 +161,12 @@ def test_a_change_of_the_mode_redraws_the_picture(page, show, name):
 
 
 @pictures
-@pytest.mark.parametrize("width", [320, 360, 768])
-def test_a_picture_fits_its_column(new_page, show, name, width):
-    page = show(new_page(width=width), name, 0)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.evaluate("Math.min(...[...document.querySelectorAll('canvas')].map((c) => c.clientWidth))") >= 200
-    assert page.complaints == []
+def test_a_picture_fits_its_column(page, show, name):
+    show(page, name, 0)
+    for width in (320, 360, 768):
+        page.set_viewport_size({"width": width, "height": 740})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate("Math.min(...[...document.querySelectorAll('canvas')].map((c) => c.clientWidth))") >= 200
 
 
 @pictures
