@@ -1,5 +1,6 @@
 """The files that say what to install agree with each other, and the README tells the truth."""
 
+import base64
 import importlib.metadata
 import re
 import sys
@@ -99,6 +100,20 @@ def test_readme_links_to_every_notebook_and_to_no_missing_file():
     assert [link for link in links if not (run.ROOT / link).exists()] == []
 
 
+def test_the_picture_of_the_readme_is_the_one_that_chapter_01_draws():
+    notebook = nbformat.read(run.NOTEBOOKS / "01_the_cave.ipynb", as_version=4)
+    (cell,) = [cell for cell in notebook.cells if cell.id == "figure-cave"]
+    drawn = base64.b64decode(cell.outputs[0].data["image/png"])
+    assert (run.ROOT / "site" / "cave.png").read_bytes() == drawn
+
+
+def test_actions_are_pinned_by_commit():
+    files = list((run.ROOT / ".github" / "workflows").iterdir())
+    used = [action for file in files for action in re.findall(r"uses: (.*)", file.read_text())]
+    assert len(used) > 8
+    assert [action for action in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", action)] == []
+
+
 def test_the_file_tree_in_the_readme_has_a_line_for_every_module():
     (tree,) = re.findall(r"^```\n(vaelib/\n.*?)^```", README, re.DOTALL | re.MULTILINE)
     folders, found = {2: run.ROOT / "vaelib"}, []  # by the indent of what is in them
@@ -115,7 +130,8 @@ def test_the_file_tree_in_the_readme_has_a_line_for_every_module():
     assert len(found) == len(set(found))
 
 
-def test_the_speeds_in_the_readme_are_those_that_were_measured():
+def test_the_speeds_that_are_told_are_those_that_were_measured():
+    told = (run.ROOT / "benchmarks" / "README.md").read_text()
     table = (run.ROOT / "benchmarks/results/speed.md").read_text()
     rows = {}  # W1 and W2 with one thread, W1 and W2 with two
     for name, cells in re.findall(r"^\| ([^|]+) \|(.*)$", table, re.MULTILINE):
@@ -123,14 +139,14 @@ def test_the_speeds_in_the_readme_are_those_that_were_measured():
         rows |= {name: ratios} if ratios else {}
     short, long = rows["vaelib.fit, fewer than 10,000 steps"], rows["vaelib.fit, 10,000 steps or more"]
     assert len(short) == len(long) == 4
-    assert f"`fit` trains {min(short):.2f} to {max(short):.2f} times as fast as a plain PyTorch loop" in README
-    assert f"then {min(long):.2f} to {max(long):.2f} times as fast" in README
+    assert f"`fit` trains {min(short):.2f} to {max(short):.2f} times as fast as a plain PyTorch loop" in told
+    assert f"then {min(long):.2f} to {max(long):.2f} times as fast" in told
     for peer in ("NumPyro, jitted epoch", "JAX by hand, jitted epoch"):
         # Ahead of it on two threads.
         assert [ours > theirs for ours, theirs in zip(long, rows[peer], strict=True)] == [False, False, True, True]
     assert max(rows["Pyro"] + rows["pythae"]) < 1
     assert "Machine: 2 cores of AMD EPYC (family 25, model 17)," in table  # as the README says
-    assert "On two cores of an AMD EPYC `fit` trains" in README
+    assert "On two cores of an AMD EPYC `fit` trains" in told
 
 
 @pytest.mark.slow

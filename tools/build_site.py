@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE, SITE = ROOT / "build" / "site-source", ROOT / "build" / "site"
 
 REFERENCE = {
-    "models": "hierarchy models priors conditionals distributions nets",
+    "models": "hierarchy models diffusion priors conditionals distributions nets",
     "bounds": "bounds",
     "training": "training.loop training.run training.saving training.step",
     "evaluation": "evaluate sandwich diagnostics exact",

@@ -1,15 +1,24 @@
-// What the pages do beside showing: the ledger's filters, and formulas wider than a phone that a keyboard can scroll.
+// What the pages do beside showing: the ledger's filters, names for arrows, and formulas that a keyboard can scroll.
 
 // A page opened from a file may not read others, so a search there shows titles alone.
-if (location.protocol === "file:" && window.DOCUMENTATION_OPTIONS) DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 
 document.addEventListener("DOMContentLoaded", async () => {
   filterLedger(document.getElementById("ledger-filters"), document.getElementById("claims"));
+  nameToggles();
   await window.MathJax?.startup?.promise;
   fit(document);
   window.addEventListener("resize", () => fit(document));
   document.addEventListener("toggle", (event) => fit(event.target), true); // what is folded has no width
 });
+
+/** The arrows of the navigation have no words of their own. */
+function nameToggles() {
+  for (const arrow of document.querySelectorAll("li.has-children > details > summary")) {
+    const link = arrow.closest("li").querySelector(":scope > a");
+    if (link) arrow.setAttribute("aria-label", `Pages below ${link.textContent}`);
+  }
+}
 
 /** Formulas that are wider than the text scroll in a line of their own. */
 function fit(part) {

@@ -11,7 +11,6 @@ import pytest
 import run  # tools/run.py
 
 SITE = run.ROOT / "build" / "site"
-SCREENSHOTS = run.ROOT / "build" / "screenshots"
 LOUD = ("error", "warning")
 OWN = ("file:", "data:", "blob:", "about:")
 

@@ -21,7 +21,14 @@ AXE = """async () => {
   const asked = {include: [["html"]], exclude: [["mjx-container > *"], [".cell_input pre > *"]]};
   return (await axe.run(asked, {resultTypes: ["violations"], preload: false})).violations;
 }"""
-LOOKED_AT = ["index.html", "notebooks/04_evidence_lower_bound.html", "ledger.html", "reference/bounds.html"]
+LOOKED_AT = [
+    "index.html",
+    "notebooks/04_evidence_lower_bound.html",
+    "ledger.html",
+    "reference/bounds.html",
+    "living_latent_map.html",
+    "living_levels.html",
+]
 
 
 class Page(HTMLParser):
@@ -158,3 +165,75 @@ def barriers(page) -> list[str]:
         for each in found
         if each["impact"] in SERIOUS
     ]
+
+
+def test_barriers_errors_and_requests_are_noticed(new_page, tmp_path):
+    from axe_playwright_python.base import AXE_FILE_PATH
+
+    bad = tmp_path / "bad.html"
+    bad.write_text('<img src="https://example.org/a.png"><script>console.error("oh"); undefined.x</script>')
+    page = new_page()
+    page.goto(bad.as_uri())
+    assert "error: oh" in page.complaints
+    assert "asks for https://example.org/a.png" in page.complaints
+    assert any("undefined" in each for each in page.complaints)
+    page.evaluate(AXE_FILE_PATH.read_text("utf-8"))
+    assert any(each.startswith("image-alt: 1 times") for each in barriers(page))
+
+
+def test_the_search_finds_a_term(page, open_page):
+    open_page(page, "search.html?q=posterior+collapse")
+    found = page.locator("#search-results li a").filter(has_text="What the codes carry")
+    found.first.wait_for()
+    assert "11_what_the_codes_carry.html" in found.first.get_attribute("href")
+
+
+def test_the_ledger_shows_the_claims_that_are_asked_for(page, open_page):
+    open_page(page, "ledger.html")
+    shown = page.locator("#claims tbody tr:visible")
+    every = shown.count()
+    said = page.locator("#ledger-filters output")
+    assert said.inner_text() == f"{every} of {every} claims"
+    page.get_by_label("covers").select_option("E5")
+    assert 0 < shown.count() < every
+    assert all("E5" in row.get_attribute("data-covers").split() for row in shown.all())
+    page.get_by_label("witness").select_option("ball")
+    page.get_by_label("words").fill("no such words")
+    assert said.inner_text() == f"0 of {every} claims"
+    page.get_by_label("words").fill("")
+    assert all("ball:" in text for text in shown.all_inner_texts())
+
+
+def test_a_claim_opens_into_its_witnesses(page, open_page):
+    open_page(page, "notebooks/04_evidence_lower_bound.html")
+    claim = page.locator("#claim-4-1")
+    assert not claim.locator("table").is_visible()
+    claim.locator("summary").click()
+    assert claim.get_by_role("rowheader").first.is_visible()
+    assert claim.locator("mjx-container").first.is_visible()
+
+
+@pytest.mark.parametrize("look", ["light", "dark", "phone"])
+def test_pages_are_photographed(look, new_page, open_page, site):
+    """Into build/screenshots, for somebody to look at; in the dark axe looks, too."""
+    from axe_playwright_python.base import AXE_FILE_PATH
+
+    folder = site.parent / "screenshots"
+    folder.mkdir(exist_ok=True)
+    width, height = (390, 844) if look == "phone" else (1280, 900)
+    page = new_page(width, height, color_scheme="dark" if look == "dark" else "light")
+    for name in LOOKED_AT:
+        open_page(page, name)
+        assert page.locator("html").get_attribute("data-theme") == ("dark" if look == "dark" else "light")
+        page.screenshot(path=folder / f"{Path(name).stem}-{look}.png")
+        if look == "dark":
+            page.evaluate(AXE_FILE_PATH.read_text("utf-8"))
+            assert barriers(page) == [], name
+    assert page.complaints == []
+
+
+def test_printed_pages_have_no_navigation(page, open_page):
+    open_page(page, "notebooks/04_evidence_lower_bound.html")
+    page.emulate_media(media="print")
+    assert not page.locator(".bd-sidebar-primary").is_visible()
+    assert page.locator("h1:visible").inner_text().startswith("04 · The evidence lower bound")
