@@ -8,7 +8,7 @@ A training is kept after each epoch in build/reproduce/ROW-SEED and goes on from
 so does the scoring of the test images, after each thousand of them. What has been measured is kept in
 results/reproduction.json, a record for each row, and shown in results/reproduction.md.
 
--ELBO and NLL are in nats per image, of all 10,000 test images, binarised once from the seed 0. The NLL is that of 5,000
+-ELBO and NLL are in nats per image, of all test images, binarised once from the seed 0. The NLL is that of 5,000
 importance samples. Nothing is selected: a row is trained on all training images, the weights of its last epoch are
 taken, and the test images are looked at once, after it.
 """
@@ -321,19 +321,20 @@ def page(records: list[Record]) -> str:
     sources = "\n".join(f"- `{record['row']}`: {record['source']}" for record in records if record["source"])
     return f"""# Published likelihoods, measured again
 
-Nats per image, lower is better; all 10,000 test images, binarised once from the seed {BINARISED}; NLL by {SAMPLES:,}
-importance samples. Behind ± stands twice the standard error that the binarisation and, where there are several, the
-seeds leave; in brackets the standard error over the images, which the published figures share. Nothing is selected:
-trained on the 60,000 training images, weights of the last epoch. **Reproduced**: the interval covers the published
-figure or lies below it. Active units and rates of each level, z1 first, of the first seed. The linear rows have no
-importance samples: their NLL is exact, of the grey training images, against probabilistic PCA, and they are reproduced
+Nats per image, lower is better; all test images (MNIST has 10,000), binarised once from the seed {BINARISED}; NLL by
+{SAMPLES:,} importance samples. Behind ± stands twice the standard error that the binarisation and, where there are
+several, the seeds leave; in brackets the standard error over the images, which the published figures share. Nothing is
+selected: trained on the 60,000 training images, weights of the last epoch. **Reproduced**: the interval covers the
+published figure or lies below it. Active units and rates of each level, z1 first, of the first seed. The linear rows have
+no importance samples: their NLL is exact, of the grey training images, against probabilistic PCA, and they are reproduced
 within 0.02 nats.
 
 {chr(10).join(lines)}
 
 {sources}
 
-Each row by its command, such as `make reproduce row=vae-1`; the settings are in `benchmarks/rows.toml`.
+Each row by its command, such as `make reproduce row=vae-1`; the settings are in `benchmarks/rows.toml`. The minutes are
+of a machine that did other work at the same time. Rows of that file that are not in the table are not measured yet.
 """
 
 

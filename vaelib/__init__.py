@@ -29,6 +29,7 @@ from .hierarchy import Hierarchy
 from .models import HVAE, MHVAE, VAE, Ladder
 from .priors import MixturePrior, StandardNormal, VampPrior
 from .training import Epoch, History, Run, Training, fit, load_model, save
+from .weights import pretrained
 
 if TYPE_CHECKING:
     from . import checking, exact, plots
@@ -76,6 +77,7 @@ __all__ = [
     "nets",
     "nll",
     "plots",
+    "pretrained",
     "sandwich",
     "save",
     "warmup",
