@@ -323,11 +323,11 @@ def page(records: list[Record]) -> str:
 
 Nats per image, lower is better; all test images (MNIST has 10,000), binarised once from the seed {BINARISED}; NLL by
 {SAMPLES:,} importance samples. Behind ± stands twice the standard error that the binarisation and, where there are
-several, the seeds leave; in brackets the standard error over the images, which the published figures share. Nothing is
-selected: trained on the 60,000 training images, weights of the last epoch. **Reproduced**: the interval covers the
-published figure or lies below it. Active units and rates of each level, z1 first, of the first seed. The linear rows have
-no importance samples: their NLL is exact, of the grey training images, against probabilistic PCA, and they are reproduced
-within 0.02 nats.
+several, the seeds leave; in brackets the standard error over the images, which the published figures share. Nothing
+is selected: trained on the 60,000 training images, weights of the last epoch. **Reproduced**: the interval covers the
+published figure or lies below it. Active units and rates of each level, z1 first, of the first seed. The linear rows
+have no importance samples: their NLL is exact, of the grey training images, against probabilistic PCA, and they are
+reproduced within 0.02 nats.
 
 {chr(10).join(lines)}
 
