@@ -29,7 +29,7 @@ SOURCE, SITE = ROOT / "build" / "site-source", ROOT / "build" / "site"
 REFERENCE = {
     "models": "hierarchy models diffusion priors conditionals distributions nets",
     "bounds": "bounds",
-    "training": "training.loop training.run training.saving training.step",
+    "training": "training.loop training.run training.saving training.step weights",
     "evaluation": "evaluate sandwich diagnostics exact",
     "data": "data.bundled data.inputs data.pixels data.files data.cave",
     "pictures": "plots plots_cave",
