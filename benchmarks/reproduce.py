@@ -304,10 +304,11 @@ def page(records: list[Record]) -> str:
     lines.append("|---|---|---:|---:|---:|---|---|---|---:|---|---|")
     for record in records:
         first, published = record["runs"][0], record["reference"]
+        interval = "" if record["row"] in LINEAR else f" ± {margin(record):.2f}"
         cells = [
             f"`{record['row']}`",
             f"{record['model']}, {record['data']}",
-            f"**{record['nll']:.2f}** ± {margin(record):.2f} ({record['stderr']:.2f})",
+            f"**{record['nll']:.2f}**{interval} ({record['stderr']:.2f})",
             f"{-record['elbo']:.2f}",
             "" if published is None else f"{published:.2f}",
             verdict(record),

@@ -33,6 +33,7 @@ def test_half_of_the_digits_cost_less_than_a_hundredth_of_a_nat():
         assert abs(float(cost)) < 0.01, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(weights.MODELS))
 def test_a_pretrained_model_is_as_good_as_its_card_says(name):
     torch.manual_seed(5)
