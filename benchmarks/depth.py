@@ -1,10 +1,11 @@
 """Why a hierarchy? Ten models of the same size on three data sets, five seeds: what `depth_plan.md` said would be done.
 
-    python benchmarks/depth.py                     what is missing is trained; writes results/depth.json and .md
-    python benchmarks/depth.py --only mnist cave   on these data sets, no table: to share the work among processes
+    python benchmarks/depth.py mnist cave   trains on these data sets what is missing; then the table
+    python benchmarks/depth.py              the table alone, of what is there
 
-What was trained is kept in build/depth, a file for each training, so that the program goes on where it was stopped.
-On one thread. Chapter 12 reads the table.
+What was trained is kept in build/depth, a file for each training, and from there goes into results/depth.json, so that
+the program goes on where it was stopped, on another machine too; several may share the work, a data set each. On one
+thread. Chapter 12 reads the table, which speaks of the data sets on which all models and seeds are there.
 """
 
 import argparse
@@ -30,7 +31,7 @@ WEIGHTS = 590_000  # of every model but the plain flat one, within one in a hund
 RESULTS = Path(__file__).parent / "results"
 KEPT = Path(__file__).parent.parent / "build" / "depth"
 DATA = ("mnist", "omniglot", "cave")
-COMMAND = "python benchmarks/depth.py"
+COMMAND = "python benchmarks/depth.py mnist omniglot cave"
 EVENT = (1, 28, 28)
 
 
@@ -95,7 +96,7 @@ def width_of(arm: str, images: Tensor) -> int:
 
 
 def train(arm: str, data: str, seed: int, small: int | None = None) -> Row:
-    """One training and its test figures; `per_example` has the NLL of each test image. small: so many images only."""
+    """One training and its test figures. small: so many images only."""
     splits = vl.load(data)
     images, test = splits.train.images[:small], splits.test
     generator = torch.Generator().manual_seed(2024)
@@ -122,7 +123,7 @@ def train(arm: str, data: str, seed: int, small: int | None = None) -> Row:
         "rates": terms.rates.mean((1, 2)).tolist(),
         "active": [int(level.sum()) for level in vl.diagnostics.active_units(model, x)],
         "probes": probes(model, splits, chosen, small),
-        "per_example": result.per_example.tolist(),
+        **machine(),
     }
 
 
@@ -160,11 +161,6 @@ def read_off(means: Tensor, unseen: Tensor, train: vl.Split, test: vl.Split) -> 
     return scores
 
 
-def paired(row: Row, other: Row) -> float:
-    """The NLL of a row minus that of another: mean over the same test images."""
-    return statistics.fmean(a - b for a, b in zip(row["per_example"], other["per_example"], strict=True))
-
-
 T_QUANTILE = 2.776  # of Student's t, 97.5 %, four degrees of freedom
 STATEMENTS = {  # better minus worse, as `depth_plan.md` has them
     "1 levels help": [("chain of 2", "flat, wider")],
@@ -184,14 +180,28 @@ STATEMENTS = {  # better minus worse, as `depth_plan.md` has them
 }
 
 
+def key(row: Row) -> tuple[str, str, int]:
+    return row["arm"], row["data"], row["seed"]
+
+
+def complete(rows: list[Row]) -> list[str]:
+    """The data sets on which all models and seeds are there."""
+    there = {key(row) for row in rows}
+    return [data for data in DATA if all((arm, data, seed) in there for arm in ARMS for seed in SEEDS)]
+
+
 def compared(rows: list[Row]) -> list[Row]:
-    """Each statement's differences on each data set: by seed, their mean, 95 % interval and what it says."""
-    by = {(row["arm"], row["data"], row["seed"]): row for row in rows}
+    """Each statement's differences on each complete data set: by seed, their mean, 95 % interval and what it says.
+
+    Two models of a seed are scored on the same test images, so that the difference of their means is the mean of the
+    differences, image by image.
+    """
+    nll = {key(row): row["nll"] for row in rows}
     found = []
     for statement, pairs in STATEMENTS.items():
         for better, worse in pairs:
-            for data in DATA:
-                gaps = [paired(by[better, data, seed], by[worse, data, seed]) for seed in SEEDS]
+            for data in complete(rows):
+                gaps = [nll[better, data, seed] - nll[worse, data, seed] for seed in SEEDS]
                 mean, error = over_seeds(gaps)
                 half = T_QUANTILE * error
                 says = "holds" if mean + half < 0 else "fails" if mean - half > 0 else "undecided"
@@ -202,18 +212,17 @@ def compared(rows: list[Row]) -> list[Row]:
     return found
 
 
-def document(rows: list[Row], made_on: Row) -> Row:
-    """What is kept: no NLL of a single image, of all else four decimals."""
-    short = [{name: value for name, value in row.items() if name != "per_example"} for row in rows]
-    return {"machine": made_on, "command": COMMAND, "rows": rounded(short), "compared": rounded(compared(rows))}
+def document(rows: list[Row]) -> Row:
+    """What is kept: each training, and the statements, to four decimals."""
+    return {"command": COMMAND, "rows": rounded(rows), "compared": rounded(compared(rows))}
 
 
 def page(results: Row) -> str:
     """The tables, as Markdown."""
-    made_on = results["machine"]
     lines = ["| model | data | weights | test NLL, mean ± standard error | rates, z1 first | told right, z1 first |"]
     lines.append("|---|---|---:|---:|---|---|")
-    for data in DATA:
+    there = complete(results["rows"])
+    for data in there:
         for arm in ARMS:
             mine = [row for row in results["rows"] if (row["arm"], row["data"]) == (arm, data)]
             rates, right = (
@@ -239,32 +248,48 @@ def page(results: Row) -> str:
         cells = [row["statement"], row["of"], row["minus"], row["data"], interval, says]
         lines.append(f"| {' | '.join(cells)} |")
     table = "\n".join(lines)
+    missing = [data for data in DATA if data not in there]
+    processors = ", ".join(sorted({row["processor"] for row in results["rows"]}))
+    torches = ", ".join(sorted({row["torch"] for row in results["rows"]}))
     return f"""# Why a hierarchy: the measurements
 
 What was to be measured and how it is judged was written down before: `benchmarks/depth_plan.md`. Test NLL in nats per
 image, {IMAGES:,} test images, {SAMPLES} importance samples, {len(SEEDS)} seeds, over which the standard errors are.
+Not measured yet: {", ".join(missing) or "nothing"}.
 
 {table}
 
-Machine: one core of {made_on["processor"]}, torch {made_on["torch"]}. Command: `{results["command"]}`.
+Machine: one core of {processors}, torch {torches}. Command: `{results["command"]}`.
 """
+
+
+def collected() -> list[Row]:
+    """All trainings of results/depth.json and of build/depth."""
+    results = RESULTS / "depth.json"
+    rows = json.loads(results.read_text())["rows"] if results.exists() else []
+    rows += [json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json"))]
+    order = [(arm, data, seed) for data in DATA for arm in ARMS for seed in SEEDS]
+    return sorted({key(row): row for row in rows}.values(), key=lambda row: order.index(key(row)))
 
 
 def main(arguments: list[str] | None = None, small: int | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=DATA, help="train on these data sets, and write no table")
+    parser.add_argument("data", nargs="*", metavar="DATA", help=f"train on these data sets, of {', '.join(DATA)}")
     options = parser.parse_args(arguments)
-    rows = []
-    for seed in SEEDS:
-        for data in options.only or DATA:
+    unknown = [data for data in options.data if data not in DATA]
+    if unknown:
+        parser.error(f"no data set is called {unknown[0]}: expected {', '.join(DATA)}")
+    there = {key(row) for row in collected()}
+    for data in options.data:
+        for seed in SEEDS:
             for arm in ARMS:
-                path = KEPT / f"{data}-{arm.replace(', ', '-').replace(' ', '-')}-{seed}.json"
-                rows.append(kept(path, partial(train, arm, data, seed, small)))
-                print(f"{data:9} {arm:16} seed {seed}: NLL {rows[-1]['nll']:.2f}", flush=True)
-    if options.only is None:
-        results = document(rows, machine())
-        (RESULTS / "depth.json").write_text(json.dumps(results, indent=1) + "\n")
-        (RESULTS / "depth.md").write_text(page(results))
+                if (arm, data, seed) not in there:
+                    path = KEPT / f"{data}-{arm.replace(', ', '-').replace(' ', '-')}-{seed}.json"
+                    row = kept(path, partial(train, arm, data, seed, small))
+                    print(f"{data:9} {arm:16} seed {seed}: NLL {row['nll']:.2f}", flush=True)
+    results = document(collected())
+    (RESULTS / "depth.json").write_text(json.dumps(results, indent=1) + "\n")
+    (RESULTS / "depth.md").write_text(page(results))
 
 
 if __name__ == "__main__":

@@ -170,8 +170,9 @@ def rows_of_depth(gap_of_the_chain: list[float]) -> list[dict]:
             "nll": 90.0 + gap,
             "rates": [1.0],
             "probes": [[0.5]],
+            "processor": "a processor",
+            "torch": "2.13.0",
         }
-        | {"per_example": [80.0 + gap, 100.0 + gap]}
         for data in depth.DATA
         for arm in depth.ARMS
         for seed, of_this in enumerate(gap_of_the_chain)
@@ -188,7 +189,7 @@ def rows_of_depth(gap_of_the_chain: list[float]) -> list[dict]:
     ],
 )
 def test_a_statement_holds_where_the_whole_interval_lies_on_its_side(gaps, says):
-    results = depth.document(rows_of_depth(gaps), {"processor": "a processor", "torch": "2.13.0"})
+    results = depth.document(rows_of_depth(gaps))
     first = next(row for row in results["compared"] if (row["of"], row["minus"]) == ("chain of 2", "flat, wider"))
     assert first["says"] == says
     error = torch.tensor(gaps).std().item() / 5**0.5
@@ -208,12 +209,43 @@ def test_a_probe_reads_off_what_is_there_and_not_what_is_not():
     assert missing < 0.1
 
 
+def test_the_table_speaks_of_complete_data_sets_only_and_the_work_goes_on_where_it_was_stopped(monkeypatch, tmp_path):
+    rows = rows_of_depth([-1.0, -1.2, -0.8, -1.1, -0.9])
+    by = {depth.key(row): row for row in rows}
+    missing = ("HVAE of 2", "mnist", 4)
+    for name in ("RESULTS", "KEPT"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(depth, name, tmp_path / name)
+    cave = {"rows": [row for row in rows if row["data"] == "cave"]}
+    (tmp_path / "RESULTS" / "depth.json").write_text(json.dumps(cave))
+    for row in rows:
+        if row["data"] == "mnist" and depth.key(row) != missing:
+            (tmp_path / "KEPT" / f"{row['arm']}-{row['seed']}.json").write_text(json.dumps(row))
+    depth.main([])
+    found = json.loads((tmp_path / "RESULTS" / "depth.json").read_text())
+    assert len(found["rows"]) == 99
+    assert {row["data"] for row in found["compared"]} == {"cave"}
+    assert "Not measured yet: mnist, omniglot." in (tmp_path / "RESULTS" / "depth.md").read_text()
+
+    trained = []
+    monkeypatch.setattr(depth, "train", lambda *which: trained.append(which) or by[which[:3]])
+    depth.main(["mnist", "cave"])
+    assert trained == [(*missing, None)]
+    found = json.loads((tmp_path / "RESULTS" / "depth.json").read_text())
+    assert {row["data"] for row in found["compared"]} == {"cave", "mnist"}
+
+
+def test_another_data_set_than_those_of_the_plan_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        depth.main(["fashion"])
+    assert "no data set is called fashion: expected mnist, omniglot, cave" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_every_model_of_the_question_can_be_trained(monkeypatch):
     digits = vl.load("mnist")
     monkeypatch.setattr(vl, "load", lambda name: digits)
     for arm in depth.ARMS:
         row = depth.train(arm, "mnist", seed=0, small=256)
-        assert len(row["per_example"]) == 256
         assert row["nll"] < 784 * 0.7
         assert len(row["probes"]) == len(row["rates"]) == len(row["active"])
