@@ -5,7 +5,7 @@
 
 What was trained is kept in build/depth, a file for each training, and from there goes into results/depth.json, so that
 the program goes on where it was stopped, on another machine too; several may share the work, a data set each. On one
-thread. Chapter 12 reads the table, which speaks of the data sets on which all models and seeds are there.
+thread. Chapter 12 reads the table, which speaks of a data set from three seeds on.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import scipy.stats
 import torch
 from reporting import Row, kept, machine, over_seeds, rounded
 from torch import Tensor
@@ -161,7 +162,6 @@ def read_off(means: Tensor, unseen: Tensor, train: vl.Split, test: vl.Split) -> 
     return scores
 
 
-T_QUANTILE = 2.776  # of Student's t, 97.5 %, four degrees of freedom
 STATEMENTS = {  # better minus worse, as `depth_plan.md` has them
     "1 levels help": [("chain of 2", "flat, wider")],
     "2 more levels help more": [("chain of 3", "chain of 2"), ("chain of 5", "chain of 3")],
@@ -184,30 +184,34 @@ def key(row: Row) -> tuple[str, str, int]:
     return row["arm"], row["data"], row["seed"]
 
 
-def complete(rows: list[Row]) -> list[str]:
-    """The data sets on which all models and seeds are there."""
+def seeds_of(rows: list[Row], data: str) -> list[int]:
+    """The seeds of which all models are there on a data set; of fewer than three nothing can be said."""
     there = {key(row) for row in rows}
-    return [data for data in DATA if all((arm, data, seed) in there for arm in ARMS for seed in SEEDS)]
+    found = [seed for seed in SEEDS if all((arm, data, seed) in there for arm in ARMS)]
+    return found if len(found) > 2 else []
 
 
 def compared(rows: list[Row]) -> list[Row]:
-    """Each statement's differences on each complete data set: by seed, their mean, 95 % interval and what it says.
+    """Each statement's differences on each data set: by seed, their mean, 95 % interval and what it says.
 
     Two models of a seed are scored on the same test images, so that the difference of their means is the mean of the
-    differences, image by image.
+    differences, image by image. Nothing is said before all seeds are there.
     """
     nll = {key(row): row["nll"] for row in rows}
     found = []
     for statement, pairs in STATEMENTS.items():
         for better, worse in pairs:
-            for data in complete(rows):
-                gaps = [nll[better, data, seed] - nll[worse, data, seed] for seed in SEEDS]
+            for data in DATA:
+                seeds = seeds_of(rows, data)
+                if not seeds:
+                    continue
+                gaps = [nll[better, data, seed] - nll[worse, data, seed] for seed in seeds]
                 mean, error = over_seeds(gaps)
-                half = T_QUANTILE * error
+                half = float(scipy.stats.t.ppf(0.975, len(gaps) - 1)) * error
                 says = "holds" if mean + half < 0 else "fails" if mean - half > 0 else "undecided"
                 found.append(
                     {"statement": statement, "of": better, "minus": worse, "data": data, "gaps": gaps, "mean": mean}
-                    | {"half": half, "says": says}
+                    | {"half": half, "says": says if len(seeds) == len(SEEDS) else "not yet"}
                 )
     return found
 
@@ -221,10 +225,10 @@ def page(results: Row) -> str:
     """The tables, as Markdown."""
     lines = ["| model | data | weights | test NLL, mean ± standard error | rates, z1 first | told right, z1 first |"]
     lines.append("|---|---|---:|---:|---|---|")
-    there = complete(results["rows"])
-    for data in there:
-        for arm in ARMS:
-            mine = [row for row in results["rows"] if (row["arm"], row["data"]) == (arm, data)]
+    for data in DATA:
+        seeds = seeds_of(results["rows"], data)
+        for arm in ARMS if seeds else ():
+            mine = [row for row in results["rows"] if (row["arm"], row["data"]) == (arm, data) and row["seed"] in seeds]
             rates, right = (
                 [statistics.fmean(level) for level in zip(*values, strict=True)]
                 for values in ([row["rates"] for row in mine], [[p[0] for p in row["probes"]] for row in mine])
@@ -248,14 +252,14 @@ def page(results: Row) -> str:
         cells = [row["statement"], row["of"], row["minus"], row["data"], interval, says]
         lines.append(f"| {' | '.join(cells)} |")
     table = "\n".join(lines)
-    missing = [data for data in DATA if data not in there]
+    seeds = "; ".join(f"{data}: {len(seeds_of(results['rows'], data))} of {len(SEEDS)}" for data in DATA)
     processors = ", ".join(sorted({row["processor"] for row in results["rows"]}))
     torches = ", ".join(sorted({row["torch"] for row in results["rows"]}))
     return f"""# Why a hierarchy: the measurements
 
 What was to be measured and how it is judged was written down before: `benchmarks/depth_plan.md`. Test NLL in nats per
-image, {IMAGES:,} test images, {SAMPLES} importance samples, {len(SEEDS)} seeds, over which the standard errors are.
-Not measured yet: {", ".join(missing) or "nothing"}.
+image, {IMAGES:,} test images, {SAMPLES} importance samples. Standard errors and intervals are over the seeds, of which
+so many are measured: {seeds}. Nothing is said of a statement before all are.
 
 {table}
 

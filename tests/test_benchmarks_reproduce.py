@@ -209,7 +209,7 @@ def test_a_probe_reads_off_what_is_there_and_not_what_is_not():
     assert missing < 0.1
 
 
-def test_the_table_speaks_of_complete_data_sets_only_and_the_work_goes_on_where_it_was_stopped(monkeypatch, tmp_path):
+def test_nothing_is_said_before_all_seeds_are_there_and_the_work_goes_on_where_it_was_stopped(monkeypatch, tmp_path):
     rows = rows_of_depth([-1.0, -1.2, -0.8, -1.1, -0.9])
     by = {depth.key(row): row for row in rows}
     missing = ("HVAE of 2", "mnist", 4)
@@ -224,15 +224,18 @@ def test_the_table_speaks_of_complete_data_sets_only_and_the_work_goes_on_where_
     depth.main([])
     found = json.loads((tmp_path / "RESULTS" / "depth.json").read_text())
     assert len(found["rows"]) == 99
-    assert {row["data"] for row in found["compared"]} == {"cave"}
-    assert "Not measured yet: mnist, omniglot." in (tmp_path / "RESULTS" / "depth.md").read_text()
+    of = {row["data"]: row for row in found["compared"] if row["statement"] == "1 levels help"}
+    assert {data: row["says"] for data, row in of.items()} == {"mnist": "not yet", "cave": "holds"}
+    assert of["mnist"]["gaps"] == [-1.0, -1.2, -0.8, -1.1]
+    assert of["mnist"]["half"] == pytest.approx(3.182 * torch.tensor(of["mnist"]["gaps"]).std().item() / 2, rel=1e-3)
+    assert "mnist: 4 of 5; omniglot: 0 of 5; cave: 5 of 5" in (tmp_path / "RESULTS" / "depth.md").read_text()
 
     trained = []
     monkeypatch.setattr(depth, "train", lambda *which: trained.append(which) or by[which[:3]])
     depth.main(["mnist", "cave"])
     assert trained == [(*missing, None)]
     found = json.loads((tmp_path / "RESULTS" / "depth.json").read_text())
-    assert {row["data"] for row in found["compared"]} == {"cave", "mnist"}
+    assert {row["says"] for row in found["compared"] if row["of"] == "chain of 2"} == {"holds"}
 
 
 def test_another_data_set_than_those_of_the_plan_is_refused(capsys):
