@@ -212,7 +212,7 @@ def test_a_probe_reads_off_what_is_there_and_not_what_is_not():
 def test_nothing_is_said_before_all_seeds_are_there_and_the_work_goes_on_where_it_was_stopped(monkeypatch, tmp_path):
     rows = rows_of_depth([-1.0, -1.2, -0.8, -1.1, -0.9])
     by = {depth.key(row): row for row in rows}
-    missing = ("HVAE of 2", "mnist", 4)
+    missing = ("chain of 2", "mnist", 4)
     for name in ("RESULTS", "KEPT"):
         (tmp_path / name).mkdir()
         monkeypatch.setattr(depth, name, tmp_path / name)
@@ -228,7 +228,10 @@ def test_nothing_is_said_before_all_seeds_are_there_and_the_work_goes_on_where_i
     assert {data: row["says"] for data, row in of.items()} == {"mnist": "not yet", "cave": "holds"}
     assert of["mnist"]["gaps"] == [-1.0, -1.2, -0.8, -1.1]
     assert of["mnist"]["half"] == pytest.approx(3.182 * torch.tensor(of["mnist"]["gaps"]).std().item() / 2, rel=1e-3)
-    assert "mnist: 4 of 5; omniglot: 0 of 5; cave: 5 of 5" in (tmp_path / "RESULTS" / "depth.md").read_text()
+    page = (tmp_path / "RESULTS" / "depth.md").read_text()
+    assert "99 of 150 trainings" in page
+    assert "| chain of 2 | mnist | 4 |" in page
+    assert "omniglot |" not in page
 
     trained = []
     monkeypatch.setattr(depth, "train", lambda *which: trained.append(which) or by[which[:3]])
