@@ -7,7 +7,7 @@ else
 PYTHON ?= python3
 endif
 
-.PHONY: help setup course check test ledger page mutate site test-site student lab bench reproduce notebooks clean
+.PHONY: help setup course check test ledger page mutate site test-site student lab bench reproduce speedrun notebooks clean
 
 help:
 	@echo "make course      execute the notebooks into build/course, training their models, and build the site (only=\"03 04\": some of them)"
@@ -22,6 +22,7 @@ help:
 	@echo "make lab         open the notebooks in JupyterLab"
 	@echo "make bench       measure the speed of training on this machine"
 	@echo "make reproduce   train rows of the table of published likelihoods and write it (row=\"vae-1\"; without: the table alone)"
+	@echo "make speedrun    an official run of a recipe of the speed-run (recipe=\"reference\"; without: the table alone)"
 	@echo "make notebooks   execute the notebooks in place and store their outputs (only=\"03 04\": some of them)"
 	@echo "make setup       only make .venv; every command above does that first"
 	@echo "make clean       remove what was built; .venv stays"
@@ -34,6 +35,9 @@ course notebooks page:
 
 reproduce:
 	@$(PYTHON) tools/run.py $@ $(row)
+
+speedrun:
+	@$(PYTHON) tools/run.py $@ $(recipe)
 
 mutate:
 	@$(PYTHON) tools/run.py $@ $(modules)

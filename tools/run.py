@@ -11,6 +11,7 @@
     python tools/run.py site                the course as a site, from the stored notebooks: build/site
     python tools/run.py test-site           build the site and try every page of it in a browser
     python tools/run.py reproduce [vae-1 ...]  published likelihoods, measured again: benchmarks/results/reproduction.md
+    python tools/run.py speedrun [NAME]     an official run of a recipe of the speed-run: benchmarks/speedrun.md
     python tools/run.py student             the edition without the solutions of the exercises: build/student
     python tools/run.py lab                 open the notebooks in JupyterLab
     python tools/run.py notebooks [01 ...]  execute the notebooks in place and store their outputs
@@ -81,11 +82,11 @@ def main(arguments: list[str]) -> int:
         "only",
         nargs="*",
         metavar="NAME",
-        help="course, notebooks, page: the first letters of a name; mutate: of a module; reproduce: rows",
+        help="course, notebooks, page: the first letters of a name; mutate: of a module; reproduce, speedrun: rows",
     )
     parser.add_argument("--here", action="store_true", help="use this Python as it is, not .venv")
     options = parser.parse_intermixed_args(arguments)
-    if options.only and options.command not in ("course", "notebooks", "page", "mutate", "reproduce"):
+    if options.only and options.command not in ("course", "notebooks", "page", "mutate", "reproduce", "speedrun"):
         parser.error(f"{options.command} takes no names")
     if not options.here:
         set_up()
@@ -406,6 +407,11 @@ def reproduce(only: list[str]) -> int:
     return call(sys.executable, ROOT / "benchmarks" / "reproduce.py", *only)
 
 
+def speedrun(only: list[str]) -> int:
+    """Trains, times and scores a recipe by the rules of the speed-run, and writes its record and the table."""
+    return call(sys.executable, ROOT / "benchmarks" / "speedrun.py", *only)
+
+
 def student(_only: list[str]) -> int:
     """Writes the edition for students."""
     return call(sys.executable, ROOT / "tools" / "student.py")
@@ -430,6 +436,7 @@ COMMANDS = {
     "lab": lab,
     "bench": bench,
     "reproduce": reproduce,
+    "speedrun": speedrun,
 }
 
 if __name__ == "__main__":
