@@ -48,6 +48,7 @@ class Recipe:
     epochs: int
     lr: float
     rise: float = 0.0
+    warmup: float = 0.0
     batch_size: int = 128
     betas: tuple[float, float] = (0.9, 0.999)
     activation: str = "Tanh"
@@ -102,6 +103,7 @@ def train(recipe: Recipe, seed: int, kind: str) -> tuple[dict[str, Tensor], floa
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         lr=recipe.rate,
+        beta=vl.warmup(recipe.warmup) if recipe.warmup else 1.0,
         samples=recipe.samples,
         objective=OBJECTIVES[recipe.objective],
         optimizer=recipe.optimizer,
