@@ -1,6 +1,7 @@
 """The speed-run: its rules refuse what they say, a run goes from end to end, and the page shows what was measured."""
 
 import dataclasses
+import functools
 import json
 import sys
 import tomllib
@@ -173,6 +174,7 @@ def test_the_learning_rate_rises_and_falls():
     assert SMALL.rate(0) == SMALL.lr
 
 
+@functools.cache
 def few(kind: str):
     x = vl.load("mnist").train.images[:300]
     return x, x[:20].round(), 5
