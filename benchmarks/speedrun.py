@@ -129,7 +129,7 @@ def train(recipe: Recipe, seed: int, kind: str) -> tuple[dict[str, Tensor], floa
 
 def apart(recipe: Recipe, seed: int, kind: str) -> tuple[dict[str, Tensor], float, list[Row]]:
     """`train` in a process of its own, in which nothing is compiled yet."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             weights, seconds, log = process.submit(train, recipe, seed, kind).result()
