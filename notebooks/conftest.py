@@ -9,6 +9,7 @@ os.environ.update(
     CUDA_VISIBLE_DEVICES="",
     PYTHONHASHSEED="0",
     TQDM_DISABLE="1",
+    VAELIB_STILL="1",
     MPLBACKEND="module://matplotlib_inline.backend_inline",
 )
 

@@ -313,3 +313,42 @@ def test_a_graph_has_a_circle_for_each_variable_and_an_arrow_for_each_dependence
     solid, dashed = (to_rgba(colour) for colour in plots.COLOURS[:2])
     assert arrows == [(2, 1, solid), (1, 0, solid), (2, 0, solid), (0, 1, dashed), (1, 2, dashed)]
     assert ax.get_title() == "HVAE"
+
+
+@pytest.fixture
+def played(monkeypatch):
+    """A function to draw with, the arguments of its calls, and the widgets that were shown."""
+    interaction = pytest.importorskip("ipywidgets.widgets.interaction")
+    calls, shown = [], []
+    monkeypatch.setattr(interaction, "display", shown.append)
+    monkeypatch.delenv("VAELIB_STILL", raising=False)
+
+    def draw(size=2.0, kind="sphere"):
+        calls.append((size, kind))
+
+    return draw, calls, shown
+
+
+def test_play_draws_anew_when_a_control_is_moved(played):
+    draw, calls, shown = played
+    plots.play(draw, size=(0.0, 3.0, 0.5), kind=["cone", "sphere"])
+    assert calls == [(2.0, "sphere")]  # the defaults, not the middle of the slider nor the first of the list
+    size, kind = shown[0].children[:2]
+    assert (size.min, size.max, size.step) == (0.0, 3.0, 0.5)
+    size.value = 0.5
+    kind.value = "cone"
+    assert calls[1:] == [(0.5, "sphere"), (0.5, "cone")]
+
+
+def test_play_draws_once_and_shows_no_control_where_a_notebook_is_to_be_stored(played, monkeypatch):
+    draw, calls, shown = played
+    monkeypatch.setenv("VAELIB_STILL", "1")
+    plots.play(draw, size=(0.0, 3.0, 0.5))
+    assert (calls, shown) == ([(2.0, "sphere")], [])
+
+
+def test_play_draws_once_without_ipywidgets(played, monkeypatch):
+    draw, calls, shown = played
+    monkeypatch.setattr(plots.importlib.util, "find_spec", lambda name: None)
+    plots.play(draw, size=(0.0, 3.0, 0.5))
+    assert (calls, shown) == ([(2.0, "sphere")], [])

@@ -54,12 +54,14 @@ STAMP = VENV / "installed"
 INTERRUPTED = "not finished"
 
 # What the stored numbers were computed with. One thread and the CPU, so that sums are added up in the same order
-# everywhere, and because small networks train fastest that way; the progress bars would leave their timings behind.
+# everywhere, and because small networks train fastest that way. Progress bars would leave their timings behind, and
+# sliders cannot be stored.
 SETTINGS = {
     "OMP_NUM_THREADS": "1",
     "CUDA_VISIBLE_DEVICES": "",
     "PYTHONHASHSEED": "0",
     "TQDM_DISABLE": "1",
+    "VAELIB_STILL": "1",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
 }
 # OpenMP threads that spin at every barrier, next to another busy process, slow small networks down many times over.

@@ -5,8 +5,10 @@ course's style, `plt.style.use("vaelib.course")`, has them too, with one type si
 """
 
 import functools
+import importlib.util
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -162,6 +164,25 @@ def gap_bars(
     ax.hlines(upper, places - 0.62 * width, places + 0.62 * width, color=COLOURS[6], lw=2, label="log p(x)")
     ax.set_ylim(bottom=floor)
     return ax
+
+
+def play(draw: Callable[..., None], **controls: Any) -> None:
+    """Draws with sliders, where a notebook is alive: `play(draw, sigma=(0.1, 3.0, 0.1))` calls `draw(sigma=...)` anew.
+
+    They start where `draw` has its defaults. Without ipywidgets, or with VAELIB_STILL in the environment, as where
+    notebooks are executed to be stored, that is all that is drawn.
+
+    Args:
+        draw: makes a figure and shows it.
+        controls: for arguments of `draw`, as ipywidgets abbreviates them: a slider (least, most, step), or a list or
+            a dict to choose from.
+    """
+    if "VAELIB_STILL" in os.environ or importlib.util.find_spec("ipywidgets") is None:
+        draw()
+        return
+    import ipywidgets
+
+    ipywidgets.interact(draw, **controls)
 
 
 def graph(

@@ -1,15 +1,13 @@
 /** The plane of a VAE with two latents: what each point decodes to, and for one image the exact posterior against q. */
 
-import { bits, halves, linspace, logNormal, logSumExp, mlp, sigmoid, softplus, unpack } from "./numbers.js";
-import { axes, button, choice, frame, grey, group, plate, readout, slider } from "./page.js";
+import { bits, halves, linspace, logNormal, mlp, sigmoid, softplus, unpack } from "./numbers.js";
+import { axes, button, choice, dragged, grey, group, plate, readout, slider } from "./page.js";
 
 const PLANE = [-4, 4];
-const FIRST = 8; // the image that is shown first, an eight
-const MARGIN = 26; // left of the plane, in CSS pixels
-const SIDE = 41; // nodes along each side of the window on which the posterior is computed
-const ROWS = 4; // rows of it that are computed at one go, so that the page goes on living
+const FIRST = 9; // the image that is shown first
+const [MARGIN, WIDE_MARGIN] = [26, 42]; // left of the plane and of the enlargement, in CSS pixels
 // The mean over a Gaussian, by the trapezoidal rule: for smooth integrands better than any sample.
-const NODES = linspace(-4, 4, 13).map((at) => ({ at, weight: Math.exp((-at * at) / 2) }));
+const NODES = linspace(-4, 4, 11).map((at) => ({ at, weight: Math.exp((-at * at) / 2) }));
 const TOTAL = NODES.reduce((sum, { weight }) => sum + weight, 0);
 
 /** log p(x, z) in nats, for a standard normal prior and Bernoulli pixels. */
@@ -20,7 +18,7 @@ export function logJoint(decoder, pixels, z) {
   );
 }
 
-/** The ELBO of q = N(mean, sd^2): the mean of log p(x, z) - log q(z) under it, by 169 nodes. */
+/** The ELBO of q = N(mean, sd^2): the mean of log p(x, z) - log q(z) under it, by 121 nodes. */
 export function elbo(decoder, pixels, { mean, sd }) {
   const entropy = Math.log(2 * Math.PI * Math.E) + Math.log(sd[0] * sd[1]);
   let sum = 0;
@@ -33,44 +31,59 @@ export function elbo(decoder, pixels, { mean, sd }) {
   return sum / TOTAL ** 2 + entropy;
 }
 
-/** The nodes of a window along one axis. */
-const along = (centre, reach) => linspace(centre - reach, centre + reach, SIDE);
+/** The nodes of an image's window along one axis, of which `weights.py` has kept log p(x, z). */
+const along = (centre, reach, joint) => linspace(centre - reach, centre + reach, Math.sqrt(joint.length));
 
 /**
- * log p(x, z) on the nodes of an image's window, row by row from the top, and log p(x), its sum over the window.
- * @yields {null} after some rows, @returns {{joint: number[], evidence: number}}
+ * What the window says of q = N(mean, sd^2): its ELBO up to a constant, and under q the mean slope and the mean
+ * curvature of log p(x, z) along each axis. For a Gaussian those are means of log p(x, z) itself, times e / sd and
+ * (e^2 - 1) / sd^2 with e = (z - mean) / sd, and its weights are a product of one factor for each axis.
  */
-export function* posterior(decoder, pixels, { centre, reach }) {
-  const [right, up] = [along(centre[0], reach), along(centre[1], reach).reverse()];
-  const joint = [];
-  for (const [row, b] of up.entries()) {
-    for (const a of right) joint.push(logJoint(decoder, pixels, [a, b]));
-    if (row % ROWS === 0) yield null;
-  }
-  return { joint, evidence: logSumExp(joint) + 2 * Math.log(right[1] - right[0]) };
+function moments({ joint, centre, reach }, { mean, sd }) {
+  const axis = (i) => {
+    const e = along(centre[i], reach, joint).map((z) => (z - mean[i]) / sd[i]);
+    const weights = e.map((each) => Math.exp(-each * each / 2));
+    const total = weights.reduce((a, b) => a + b);
+    return weights.map((weight, j) => [1, e[j] / sd[i], (e[j] ** 2 - 1) / sd[i] ** 2].map((v) => (v * weight) / total));
+  };
+  const [right, up] = [axis(0), axis(1).reverse()];
+  const sums = { mean: 0, slope: [0, 0], curvature: [0, 0] };
+  up.forEach(([weight, first, second], row) => {
+    const line = [0, 0, 0]; // the same three along this row
+    right.forEach((parts, column) => parts.forEach((part, k) => (line[k] += part * joint[row * right.length + column])));
+    sums.mean += weight * line[0];
+    sums.slope = [sums.slope[0] + weight * line[1], sums.slope[1] + first * line[0]];
+    sums.curvature = [sums.curvature[0] + weight * line[2], sums.curvature[1] + second * line[0]];
+  });
+  return { ...sums, elbo: sums.mean + Math.log(sd[0] * sd[1]) };
 }
 
-/** The q = N(mean, diagonal) with the largest ELBO on the window, by steps along one number at a time. */
-export function best(joint, { centre, reach }, start) {
-  const [right, up] = [along(centre[0], reach), along(centre[1], reach).reverse()];
-  const value = ([m, n, s, t]) => {
-    const logs = up.flatMap((b) => right.map((a) => logNormal(a, m, Math.exp(s)) + logNormal(b, n, Math.exp(t))));
-    const all = logSumExp(logs);
-    return logs.reduce((sum, log, i) => sum + Math.exp(log - all) * (joint[i] - log), 0);
-  };
-  let at = [...start.mean, ...start.sd.map(Math.log)];
-  let most = value(at);
-  for (let step = reach / 4; step > reach / 500; step /= 2) {
-    for (let helped = true; helped; ) {
-      helped = false;
-      for (let i = 0; i < 8; i += 1) {
-        const trial = at.map((v, j) => (j === i >> 1 ? v + (i & 1 ? step : -step) * (j < 2 ? 1 : 2 / reach) : v));
-        const reached = Math.min(trial[2], trial[3]) > Math.log(reach / SIDE) ? value(trial) : -Infinity;
-        if (reached > most + 1e-7) [at, most, helped] = [trial, reached, true];
-      }
+/**
+ * The q = N(mean, diagonal) with the largest ELBO that is reached from `start` and from the posterior's top. Where q is
+ * best the mean slope is 0 and 1 / sd^2 is the mean curvature, with its sign changed: each step goes where that would
+ * hold if the means stayed as they are, or a part of the way where the whole of it would lose.
+ */
+export function best(image, start) {
+  const { joint, centre, reach } = image;
+  const n = Math.sqrt(joint.length);
+  const top = joint.indexOf(Math.max(...joint));
+  const [a, b] = [along(centre[0], reach, joint)[top % n], along(centre[1], reach, joint)[n - 1 - Math.floor(top / n)]];
+  const step = (2 * reach) / (n - 1);
+  const [least, most] = [0.75 * step, reach / 2]; // narrower than its nodes, or wider than its window, q is not seen
+  const climb = (q) => {
+    let [at, here] = [q, moments(image, q)];
+    for (let share = 1; share > 1e-3; ) {
+      const target = here.curvature.map((c) => (c < 0 ? 1 / Math.sqrt(-c) : most));
+      const sd = at.sd.map((s, i) => Math.min(most, Math.max(least, s * (target[i] / s) ** share)));
+      const mean = at.mean.map((m, i) => m + share * here.slope[i] * target[i] ** 2);
+      const there = moments(image, { mean, sd });
+      if (there.elbo > here.elbo + 1e-6) [at, here, share] = [{ mean, sd }, there, Math.min(1, 2 * share)];
+      else share /= 2;
     }
-  }
-  return { mean: at.slice(0, 2), sd: at.slice(2).map(Math.exp) };
+    return { ...at, elbo: here.elbo };
+  };
+  const reached = [start, { mean: [a, b], sd: [2 * step, 2 * step] }].map(climb);
+  return reached[0].elbo > reached[1].elbo ? reached[0] : reached[1];
 }
 
 export const latentMap = {
@@ -91,9 +104,9 @@ export const latentMap = {
 
 function build(stage, data) {
   const decoder = unpack(data.decoder);
-  const images = data.images.map((image) => ({ ...image, pixels: bits(image.pixels, 784) }));
+  const images = data.images.map((image) => ({ ...image, pixels: bits(image.pixels, 784), joint: halves(image.joint) }));
   const codes = halves(data.codes);
-  const state = { image: images[FIRST], z: [...images[FIRST].mean], q: { ...images[FIRST] }, exact: null };
+  const state = { image: images[FIRST], z: [...images[FIRST].mean], q: images[FIRST] };
   const plates = group(stage, "plates");
   const views = [
     plate(plates, "The image x, and what z decodes to", (width) => Math.min(150, width / 2), (...canvas) => pair(state, decoder, ...canvas)),
@@ -119,17 +132,16 @@ function build(stage, data) {
   );
   const buttons = group(stage, "buttons");
   button(buttons, "the encoder’s q", () => take(state.image));
-  const search = button(buttons, "the best q of this shape", () => take(best(state.exact.joint, state.image, state.q)));
-  for (const kind of ["pointerdown", "pointermove"]) {
-    views[1].canvas.addEventListener(kind, (event) => {
-      if (!event.buttons) return;
-      const { left, right, top, bottom } = frame(views[1].canvas.clientWidth, views[1].canvas.clientHeight, MARGIN);
-      const shares = [(event.offsetX - left) / (right - left), (bottom - event.offsetY) / (bottom - top)];
-      state.z = shares.map((share) => PLANE[0] + (PLANE[1] - PLANE[0]) * Math.min(1, Math.max(0, share)));
-      state.z.forEach((v, i) => z[i].set(v));
-      update();
-    });
-  }
+  button(buttons, "the best q of this shape", () => take(best(state.image, state.q)));
+  dragged(views[1].canvas, MARGIN, (shares) => {
+    state.z = shares.map((share) => PLANE[0] + (PLANE[1] - PLANE[0]) * share);
+    state.z.forEach((v, i) => z[i].set(v));
+    update();
+  });
+  dragged(views[2].canvas, WIDE_MARGIN, (shares) => {
+    const { centre, reach } = state.image;
+    take({ mean: shares.map((share, i) => centre[i] + reach * (2 * share - 1)), sd: state.q.sd });
+  });
 
   function take({ mean, sd }) {
     state.q = { mean: [...mean], sd: [...sd] };
@@ -137,32 +149,20 @@ function build(stage, data) {
     update();
   }
   function look(image) {
-    Object.assign(state, { image, z: [...image.mean], exact: null });
-    search.disabled = true;
+    Object.assign(state, { image, z: [...image.mean] });
     state.z.forEach((v, i) => z[i].set(v));
     const { centre, reach } = image;
-    q.forEach((control, i) => i < 2 ? control.limit(centre[i] - reach, centre[i] + reach, reach / 100) : control.limit(reach / 40, reach / 2, reach / 200));
+    q.forEach((control, i) => i < 2 ? control.limit(centre[i] - reach, centre[i] + reach, reach / 200) : control.limit(reach / 60, reach / 2, reach / 600));
     take(image);
-    const work = posterior(decoder, image.pixels, image);
-    (function go() {
-      const { done, value } = work.next();
-      if (state.image !== image) return;
-      if (!done) return void setTimeout(go);
-      state.exact = value;
-      search.disabled = false;
-      update();
-    })();
   }
   function update() {
+    const { evidence } = state.image;
     const bound = elbo(decoder, state.image.pixels, state.q);
     const point = `z = (${state.z.map((v) => v.toFixed(2)).join(", ")})`;
-    if (state.exact) {
-      const { evidence } = state.exact;
-      say(
-        `log p(x) = ${evidence.toFixed(2)} nats. ELBO of this q: ${bound.toFixed(2)} nats. ` +
-          `The gap, KL(q ‖ p(z | x)), is ${(evidence - bound).toFixed(2)} nats.`,
-      );
-    } else say(`ELBO of this q: ${bound.toFixed(2)} nats. The exact posterior is being computed.`);
+    say(
+      `log p(x) = ${evidence.toFixed(2)} nats. ELBO of this q: ${bound.toFixed(2)} nats. ` +
+        `The gap, KL(q ‖ p(z | x)), is ${(evidence - bound).toFixed(2)} nats.`,
+    );
     views[1].describe(`The point that is decoded is ${point}; the frame is around the posterior of ${state.image.name}.`);
     views[2].describe(`q has mean (${state.q.mean.map((v) => v.toFixed(2)).join(", ")}) and standard deviations (${state.q.sd.map((v) => v.toFixed(3)).join(", ")}).`);
     views[0].describe(`Left, ${state.image.name}; right, the pixel probabilities at ${point}.`);
@@ -198,26 +198,18 @@ function cross(brush, x, y, colour, size) {
   brush.stroke();
 }
 
-function closeUp({ image, q, exact, z }, brush, width, height, palette) {
+function closeUp({ image, q, z }, brush, width, height, palette) {
   const { centre, reach } = image;
   const [x, y] = centre.map((c) => [c - reach, c + reach]);
-  const { across, up, box } = axes(brush, width, height, palette, { x, y, label: "z₁", left: 42 });
+  const { across, up, box } = axes(brush, width, height, palette, { x, y, label: "z₁", left: WIDE_MARGIN });
   const [wide, high] = [box.right - box.left, box.bottom - box.top];
-  if (exact) {
-    const most = Math.max(...exact.joint);
-    const shades = exact.joint.map((value) => Math.exp(value - most));
-    const cell = [wide / (SIDE - 1), high / (SIDE - 1)]; // nodes lie in the middle of their cells
-    brush.save();
-    brush.beginPath();
-    brush.rect(box.left, box.top, wide, high);
-    brush.clip();
-    grey(brush, shades, SIDE, box.left - cell[0] / 2, box.top - cell[1] / 2, wide + cell[0], high + cell[1], palette.paper, palette.p);
-    brush.restore();
-  }
+  const side = Math.sqrt(image.joint.length);
+  const cell = [wide / (side - 1), high / (side - 1)]; // nodes lie in the middle of their cells
   brush.save();
   brush.beginPath();
   brush.rect(box.left, box.top, wide, high);
   brush.clip();
+  grey(brush, image.joint.map(Math.exp), side, box.left - cell[0] / 2, box.top - cell[1] / 2, wide + cell[0], high + cell[1], palette.paper, palette.p);
   brush.strokeStyle = palette.q;
   brush.lineWidth = 2;
   for (const deviations of [1, 2]) {

@@ -1,6 +1,6 @@
-"""The two models of MNIST that pictures show, trained for a few minutes each: python site/living/models.py.
+"""The chain of two levels that a picture shows, trained on MNIST for a few minutes: python site/living/models.py.
 
-Kept in half precision in NAME.safetensors. They are for pictures only: longer training gives better ones.
+Kept in half precision in NAME.safetensors. It is for pictures only: longer training gives a better one.
 """
 
 from collections.abc import Callable
@@ -14,10 +14,9 @@ import vaelib as vl
 
 EVENT = (1, 28, 28)
 MAKE: dict[str, Callable[..., vl.MHVAE]] = {
-    "mnist-2d": partial(vl.VAE.mlp, EVENT, 2),
     "mnist-two-level": partial(vl.MHVAE.mlp, EVENT),
 }
-EPOCHS = {"mnist-2d": 12, "mnist-two-level": 15}
+EPOCHS = {"mnist-two-level": 15}
 BATCH, WARMUP, RATE = 128, 4, 1e-3
 
 

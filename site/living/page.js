@@ -161,8 +161,27 @@ function colours(node) {
 }
 
 /** The rectangle that axes enclose, in CSS pixels. */
-export function frame(width, height, left = 42) {
+function frame(width, height, left = 42) {
   return { left, right: width - 8, top: 8, bottom: height - 34 };
+}
+
+/**
+ * Calls `moved([across, up])` with shares of the frame, each in [0, 1], while a mouse or a finger is down on a canvas. The
+ * finger does not scroll the page then.
+ */
+export function dragged(canvas, left, moved) {
+  canvas.classList.add("living-drag");
+  const follow = (event) => {
+    if (!event.buttons) return;
+    const box = frame(canvas.clientWidth, canvas.clientHeight, left);
+    const shares = [(event.offsetX - box.left) / (box.right - box.left), (box.bottom - event.offsetY) / (box.bottom - box.top)];
+    moved(shares.map((share) => Math.min(1, Math.max(0, share))));
+  };
+  canvas.addEventListener("pointerdown", (event) => {
+    canvas.setPointerCapture(event.pointerId);
+    follow(event);
+  });
+  canvas.addEventListener("pointermove", follow);
 }
 
 /**

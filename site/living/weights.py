@@ -3,6 +3,7 @@
 import base64
 import functools
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ DIGITS = ("a zero", "a one", "a two", "a three", "a four", "a five", "a six", "a
 POINTS = 500  # codes of test images on the map
 REACH = 4.5  # the map's half-width; the prior has 1e-5 beyond it
 NODES = 181  # along each side of the grid on which a window is looked for
+SIDE = 121  # nodes along each side of a window
 
 
 def halves(values: Tensor) -> str:
@@ -53,17 +55,36 @@ def test_images() -> tuple[Tensor, Tensor, Tensor]:
     return binary[first], binary, labels
 
 
+def two_levels() -> vl.MHVAE:
+    """The chain of two levels that is shown."""
+    return kept("mnist-two-level")
+
+
 @torch.no_grad()
 def latent_map() -> dict[str, Any]:
-    """The plane of "mnist-2d": its decoder, codes of test images, and ten images with q(z|x) and where to look."""
-    model = kept("mnist-2d")
+    """The plane of "mnist-2d": its decoder, codes of test images, and ten images, each with q(z|x) and its posterior.
+
+    The posterior is log p(x, z) on the nodes of a window, row by row from the top, less its largest value; the sum over
+    the nodes is log p(x), `evidence`.
+    """
+    model = vl.pretrained("mnist-2d")
     shown, many, labels = test_images()
     q = model.posterior(shown)
-    centres, halfwidths = windows(model, shown)
-    images = [
-        {"name": name, "pixels": bits(x), "mean": m.tolist(), "sd": s.tolist(), "centre": c.tolist(), "reach": r.item()}
-        for name, x, m, s, c, r in zip(DIGITS, shown, q.mean, q.stddev, centres, halfwidths, strict=True)
-    ]
+    images = []
+    for i, (centre, reach) in enumerate(zip(*windows(model, shown), strict=True)):
+        joint, evidence = on_window(model, shown[i], centre, reach)
+        images.append(
+            {
+                "name": DIGITS[i],
+                "pixels": bits(shown[i]),
+                "mean": q.mean[i].tolist(),
+                "sd": q.stddev[i].tolist(),
+                "centre": centre.tolist(),
+                "reach": reach.item(),
+                "joint": halves(joint - joint.max()),
+                "evidence": evidence,
+            }
+        )
     codes = model.posterior(many).mean
     return {
         "decoder": layers(model.decoders[0]),
@@ -71,6 +92,16 @@ def latent_map() -> dict[str, Any]:
         "labels": "".join(map(str, labels.tolist())),
         "images": images,
     }
+
+
+def on_window(model: vl.VAE, x: Tensor, centre: Tensor, reach: Tensor, side: int = SIDE) -> tuple[Tensor, float]:
+    """log p(x, z) on the nodes of a window, row by row from the top, (side^2,), and log p(x), by their sum."""
+    line = torch.linspace(-1, 1, side) * reach
+    up, right = torch.meshgrid(centre[1] + line.flip(0), centre[0] + line, indexing="ij")
+    z = torch.stack([right.flatten(), up.flatten()], 1)
+    log_px, log_pz = model.log_joint(x[None], [z[:, None]])
+    joint = (log_px + log_pz).double().flatten()
+    return joint, torch.logsumexp(joint, 0).item() + 2 * math.log(line[1] - line[0])
 
 
 def windows(model: vl.VAE, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,7 +122,7 @@ def windows(model: vl.VAE, x: Tensor) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def levels() -> dict[str, Any]:
     """The chain "mnist-two-level": its decoders, the encoder of z_2, and ten images with a draw of z_1 and z_2 each."""
-    model = kept("mnist-two-level")
+    model = two_levels()
     shown, _, _ = test_images()
     with torch.random.fork_rng():
         torch.manual_seed(0)
