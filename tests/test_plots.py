@@ -340,6 +340,13 @@ def test_play_draws_anew_when_a_control_is_moved(played):
     assert calls[1:] == [(0.5, "sphere"), (0.5, "cone")]
 
 
+def test_play_takes_a_control_of_any_name(played):
+    _, calls, shown = played
+    plots.play(lambda draw=1: calls.append(draw), draw=(1, 3))
+    shown[0].children[0].value = 3
+    assert calls == [1, 3]
+
+
 def test_play_draws_once_and_shows_no_control_where_a_notebook_is_to_be_stored(played, monkeypatch):
     draw, calls, shown = played
     monkeypatch.setenv("VAELIB_STILL", "1")

@@ -6,6 +6,7 @@ import re
 import sys
 import tomllib
 
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 import reading  # tools/reading.py
@@ -150,8 +151,9 @@ def test_the_speeds_that_are_told_are_those_that_were_measured():
 
 
 @pytest.mark.slow
-def test_readme_examples_run(capsys, tmp_path):
+def test_readme_examples_run(capsys, tmp_path, monkeypatch):
     """One after the other, in small, as a reader would who types them in."""
+    monkeypatch.setenv("VAELIB_STILL", "1")
     examples = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     code = "\n".join(examples)
     small = {
@@ -169,7 +171,9 @@ def test_readme_examples_run(capsys, tmp_path):
     shown = capsys.readouterr().out
     assert re.search(r"test NLL \d+\.\d ± \d+\.\d nats per image", shown)
     assert "'valid/elbo': " in shown
-    assert len(examples) == 2
+    assert len(examples) == 3
+    assert len(plt.get_fignums()) == 1
+    plt.close("all")
     assert (tmp_path / "a" / "best.safetensors").exists()
 
 

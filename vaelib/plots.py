@@ -166,7 +166,7 @@ def gap_bars(
     return ax
 
 
-def play(draw: Callable[..., None], **controls: Any) -> None:
+def play(draw: Callable[..., None], /, **controls: Any) -> None:
     """Draws with sliders, where a notebook is alive: `play(draw, sigma=(0.1, 3.0, 0.1))` calls `draw(sigma=...)` anew.
 
     They start where `draw` has its defaults. Without ipywidgets, or with VAELIB_STILL in the environment, as where
