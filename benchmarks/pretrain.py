@@ -1,7 +1,7 @@
 """Packs trained rows of the reproduction table as the models that come with `vaelib`, and writes their cards.
 
-    python benchmarks/reproduce.py vae-2d vae-1 cave
-    python benchmarks/pretrain.py
+    python benchmarks/reproduce.py mhvae-2
+    python benchmarks/pretrain.py mnist-two-level    the models of these names; without: all
 
 The weights become float16. What that costs is measured: the NLL of 1,000 test images before and after, by the same 500
 importance samples. Writes vaelib/weights/NAME.safetensors and vaelib/weights/MODEL_CARDS.md.
@@ -9,6 +9,7 @@ importance samples. Writes vaelib/weights/NAME.safetensors and vaelib/weights/MO
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ import vaelib as vl
 from vaelib.weights import MODELS, pretrained
 
 WEIGHTS = Path(vl.__file__).parent / "weights"
-ROWS = {"mnist-2d": "vae-2d", "mnist-flat": "vae-1", "cave": "cave"}
+ROWS = {"mnist-2d": "vae-2d", "mnist-flat": "vae-1", "mnist-two-level": "mhvae-2", "cave": "cave"}
 IMAGES, SAMPLES = 1000, 500
 HEAD = """# The models that come with vaelib
 
@@ -31,8 +32,7 @@ Figures are of the test images, binarised from the seed {binarised}: nats per im
 is what keeping half of the digits costs: the difference in NLL on {images:,} test images, by the same {samples}
 importance samples.
 """
-CARD = """
-## {name}
+CARD = """## {name}
 
 {title}: latents {latents}, hidden layers {hidden}, {weights:,} weights.
 
@@ -83,11 +83,14 @@ def pack(name: str) -> str:
     )
 
 
-def main() -> None:
-    WEIGHTS.mkdir(exist_ok=True)
+def main(names: list[str]) -> None:
+    page = WEIGHTS / "MODEL_CARDS.md"
+    _, *there = page.read_text(encoding="utf-8").split("\n## ") if page.exists() else ("",)
+    cards = {card.partition("\n")[0]: f"## {card}" for card in there}
+    cards |= {name: pack(name) for name in names or MODELS}
     head = HEAD.format(binarised=BINARISED, k=PUBLISHED, images=IMAGES, samples=SAMPLES)
-    (WEIGHTS / "MODEL_CARDS.md").write_text(head + "".join(pack(name) for name in MODELS))
+    page.write_text("\n".join([head, *(cards[name].strip() + "\n" for name in MODELS)]), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

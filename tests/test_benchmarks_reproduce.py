@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import depth
 import reporting
 import reproduce
+
+ROOT = Path(__file__).parent.parent
 
 
 def run(seed: int = 0, nll: float = 86.5, **other: float) -> dict:
@@ -123,6 +126,19 @@ def test_a_row_is_trained_stage_by_stage_scored_and_continued(monkeypatch, tmp_p
     assert len(found["runs"][0]["rates"]) == 2
     assert found["runs"][0]["binarisation"] > 0
     assert (tmp_path / "reproduction.md").exists()
+
+
+def test_the_results_in_the_readme_are_those_of_the_tables():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Results\n")[2].partition("\n## ")[0]
+    results = ROOT / "benchmarks" / "results"
+    records = {record["row"]: record for record in json.loads((results / "reproduction.json").read_text())}
+    told = re.findall(r"`([\w-]+)` \| \*\*(-?[\d.]+)\*\*(?: ± ([\d.]+))? \| (-?[\d.]+)", readme)
+    assert len(told) >= 3
+    for row, nll, margin, published in told:
+        record = records[row]
+        assert (nll, published) == (f"{record['nll']:.2f}", f"{record['reference']:.2f}"), row
+        assert margin == ("" if row in reproduce.LINEAR else f"{reproduce.margin(record):.2f}"), row
+        assert reproduce.verdict(record) == "reproduced", row
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ..hierarchy import Hierarchy
-from ..models import VAE
+from ..models import MHVAE, VAE
 from ..randomness import RandomStream
 from ..training.saving import load_model
 
@@ -22,6 +22,7 @@ EVENT = (1, 28, 28)
 MODELS: dict[str, Callable[[], Hierarchy]] = {
     "mnist-2d": partial(VAE.mlp, EVENT, 2),
     "mnist-flat": partial(VAE.mlp, EVENT),
+    "mnist-two-level": partial(MHVAE.mlp, EVENT),
     "cave": partial(VAE.mlp, EVENT, 10, (100, 100)),
 }
 
@@ -30,6 +31,7 @@ def pretrained(name: str) -> Hierarchy:
     """The model of that name, new each time, on the CPU and in evaluation mode; float32, from a file of float16.
 
     - "mnist-2d": a VAE with two latents, for pictures of its plane; "mnist-flat": one with 50.
+    - "mnist-two-level": an MHVAE of 100 and 50 latents.
     - "cave": a VAE of the Cave's shadows, with ten latents.
 
     Raises:
