@@ -46,8 +46,8 @@ function build(stage) {
     plate(plates, "The cave", (width) => 0.68 * width, (...canvas) => space(state, shadow, ...canvas)),
     plate(plates, "What the prisoners see", (width) => Math.min(width, 340), (...canvas) => wall(shadow, kept, ...canvas)),
   ];
-  const say = readout(stage);
   const controls = group(stage, "controls");
+  const say = readout(controls);
   const push = slider(
     controls,
     { label: "farther along its light, and as much larger", min: 0.6, max: 1.25, step: 0.01, value: 1, show: (k) => `× ${k.toFixed(2)}` },

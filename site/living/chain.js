@@ -110,8 +110,8 @@ function build(stage) {
     plate(plates, "The level below the step: z at t − 1", tall, (...canvas) => level(state, ...canvas)),
     plate(plates, "The step back from one z at t", tall, (...canvas) => step(state, ...canvas)),
   ];
-  const say = readout(stage);
   const controls = group(stage, "controls");
+  const say = readout(controls);
   const index = { min: 0, max: LENGTHS.length - 1, step: 1, value: 0, show: (i) => String(LENGTHS[i]) };
   const length = slider(controls, { label: "T, the number of steps", ...index }, (i) => grow(i));
   const whole = { min: 1, max: 1, step: 1, value: 1, show: String };

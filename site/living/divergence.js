@@ -32,7 +32,8 @@ function build(stage) {
     plate(plates, "q log(q / p): its area is KL(q ‖ p)", tall, (...canvas) => integrand(state, "q", ...canvas)),
     plate(plates, "p log(p / q): its area is KL(p ‖ q)", tall, (...canvas) => integrand(state, "p", ...canvas)),
   ];
-  const say = readout(stage);
+  const controls = group(stage, "controls");
+  const say = readout(controls);
   function update() {
     const { m, s, mean, sd } = state;
     const [forward, reverse] = [kl(m, s, mean, sd), kl(mean, sd, m, s)];
@@ -42,7 +43,6 @@ function build(stage) {
     views[2].describe(`Area above zero less area below: ${reverse.toFixed(3)}.`);
     for (const view of views) view.redraw();
   }
-  const controls = group(stage, "controls");
   const sliders = {
     m: slider(controls, { label: "mean of q", min: -3, max: 3, step: 0.05, value: state.m }, put("m")),
     s: slider(controls, { label: "standard deviation of q", min: 0.3, max: 3, step: 0.05, value: state.s }, put("s")),

@@ -113,8 +113,8 @@ function build(stage, data) {
     plate(plates, "The plane of z, and codes of images", (width) => width + 8, (...canvas) => plane(state, codes, data.labels, ...canvas)),
     plate(plates, "The frame, enlarged: exact posterior, and q", (width) => width - 8, (...canvas) => closeUp(state, ...canvas)),
   ];
-  const say = readout(stage);
   const controls = group(stage, "controls");
+  const say = readout(controls);
   choice(controls, "image", images.map((image) => image.name), (i) => look(images[i]))(FIRST);
   const z = ["z₁", "z₂"].map((label, i) =>
     slider(controls, { label: `${label}, the point that is decoded`, min: -4, max: 4, step: 0.02, value: state.z[i] }, (v) => {
@@ -172,14 +172,16 @@ function build(stage, data) {
 }
 
 function plane({ z, image }, codes, labels, brush, width, height, palette) {
-  const { across, up } = axes(brush, width, height, palette, { x: PLANE, y: PLANE, label: "z₁", left: MARGIN });
+  const { across, up, box } = axes(brush, width, height, palette, { x: PLANE, y: PLANE, label: "z₁", left: MARGIN });
+  upwards(brush, box, palette);
   brush.textAlign = "center";
   brush.font = "10px system-ui, sans-serif";
-  brush.fillStyle = palette.faint;
+  brush.globalAlpha = 0.65;
   [...labels].forEach((label, i) => {
     const [a, b] = [codes[2 * i], codes[2 * i + 1]];
     if (Math.max(Math.abs(a), Math.abs(b)) < PLANE[1]) brush.fillText(label, across(a), up(b) + 3);
   });
+  brush.globalAlpha = 1;
   const { centre, reach } = image;
   brush.strokeStyle = palette.p;
   brush.lineWidth = 1.5;
@@ -220,6 +222,14 @@ function closeUp({ image, q, z }, brush, width, height, palette) {
   }
   cross(brush, across(z[0]), up(z[1]), palette.q, 5);
   brush.restore();
+  upwards(brush, box, palette);
+}
+
+/** Says what the vertical axis is. */
+function upwards(brush, box, palette) {
+  brush.textAlign = "left";
+  brush.fillStyle = palette.ink;
+  brush.fillText("z₂", box.left + 6, box.top + 16);
 }
 
 function pair({ image, z }, decoder, brush, width, height, palette) {

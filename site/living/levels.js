@@ -52,8 +52,8 @@ function build(stage, data) {
     row("z₂ kept, z₁ drawn anew from p(z₁ | z₂)", "kept"),
     row("z₁ kept, z₂ drawn anew from q(z₂ | z₁)", "still"),
   ];
-  const say = readout(stage);
   const controls = group(stage, "controls");
+  const say = readout(controls);
   choice(controls, "image", images.map((image) => image.name), (i) => put({ image: images[i] }))(3);
   const share = { min: 0, max: 1.5, step: 0.05, value: 1 };
   slider(controls, { label: "spread of the draws, times the standard deviation", ...share }, (temperature) => put({ temperature }));

@@ -55,8 +55,8 @@ function build(stage, data) {
     row("Reconstructed, from a draw of q(z | x)", "reconstructed"),
     row("Drawn from the prior", "drawn", 2),
   ];
-  const say = readout(stage);
   const controls = group(stage, "controls");
+  const say = readout(controls);
   const share = { min: 0, max: 2, step: 0.05, value: 1 };
   slider(controls, { label: "spread of the noise, times what it should be", ...share }, (spread) => put({ spread }));
   const buttons = group(stage, "buttons");
