@@ -16,7 +16,6 @@ import vaelib as vl
 from vaelib.checking.mistakes import MISTAKES
 
 from . import twins
-from .models import kept
 
 DIGITS = ("a zero", "a one", "a two", "a three", "a four", "a five", "a six", "a seven", "an eight", "a nine")
 POINTS = 500  # codes of test images on the map
@@ -53,11 +52,6 @@ def test_images() -> tuple[Tensor, Tensor, Tensor]:
     labels = test.labels[:POINTS]
     first = [int((labels == digit).nonzero()[0]) for digit in range(10)]
     return binary[first], binary, labels
-
-
-def two_levels() -> vl.MHVAE:
-    """The chain of two levels that is shown."""
-    return kept("mnist-two-level")
 
 
 @torch.no_grad()
@@ -122,7 +116,7 @@ def windows(model: vl.VAE, x: Tensor) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def levels() -> dict[str, Any]:
     """The chain "mnist-two-level": its decoders, the encoder of z_2, and ten images with a draw of z_1 and z_2 each."""
-    model = two_levels()
+    model = vl.pretrained("mnist-two-level")
     shown, _, _ = test_images()
     with torch.random.fork_rng():
         torch.manual_seed(0)

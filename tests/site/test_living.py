@@ -414,7 +414,7 @@ def run_net(page, name, z):
 
 def test_networks_in_the_browser_agree_with_torch(trained):
     generator = torch.Generator().manual_seed(0)
-    plane, chain = vl.pretrained("mnist-2d"), weights.two_levels()
+    plane, chain = vl.pretrained("mnist-2d"), vl.pretrained("mnist-two-level")
     modules = {"map": plane.decoders[0], "decoder": chain.decoders[0]}
     modules |= {"prior": chain.decoders[1], "encoder": chain.encoders[1]}
     for name, conditional in modules.items():
