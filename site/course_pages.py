@@ -22,6 +22,7 @@ from vaelib.checking.reports import MIME
 TAG = re.compile(r"\\tag\{([^}]+)\}")
 MENTION = re.compile(r"\((D?[a-z]?\d+\.\d+[a-z]?)\)")
 FORMULA = re.compile(r"\$([^$]+)\$")
+MARKED_FORMULA = re.compile(r"\$\$<!--.*?-->", re.DOTALL)  # with where its numbers come from
 
 
 def anchor(number: str) -> str:
@@ -39,6 +40,8 @@ def adapt_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
         return
     notebook = json.loads(source[0])
     for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":  # or MyST takes such a formula for one in the text
+            cell["source"] = MARKED_FORMULA.sub("$$", "".join(cell["source"]))
         for output in cell.get("outputs", []):
             record = output.get("data", {}).get(MIME)
             if record:

@@ -31,6 +31,10 @@ LOOKED_AT = [
     "living_levels.html",
 ]
 
+NO_PROSE = re.compile(
+    r'<(pre|code|script|style)\b.*?</\1>|<(span|div)[^>]*class="math\b.*?</\2>|<!--.*?-->|<[^>]+>', re.DOTALL
+)
+
 
 class Page(HTMLParser):
     """The ids of a page, its links, and what it loads."""
@@ -130,6 +134,11 @@ def test_every_picture_says_what_it_shows(site):
     described = [alt for alts in said for alt in alts]
     assert len(described) > 80
     assert [alt for alt in described if len(alt.split()) < 3] == []
+
+
+def test_no_formula_has_left_its_dollars_in_the_text(pages):
+    stray = {path.name: NO_PROSE.sub("", path.read_text("utf-8")).count("$") for path in pages}
+    assert {name: number for name, number in stray.items() if number} == {}
 
 
 def test_the_site_is_small(site):
