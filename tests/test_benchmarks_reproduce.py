@@ -184,6 +184,7 @@ def rows_of_depth(gap_of_the_chain: list[float]) -> list[dict]:
             "seed": seed,
             "weights": 590_000,
             "nll": 90.0 + gap,
+            "elbo": -92.0 - 2 * gap,
             "rates": [1.0],
             "probes": [[0.5]],
             "processor": "a processor",
@@ -210,6 +211,7 @@ def test_a_statement_holds_where_the_whole_interval_lies_on_its_side(gaps, says)
     assert first["says"] == says
     error = torch.tensor(gaps).std().item() / 5**0.5
     assert first["half"] == pytest.approx(2.776 * error, rel=1e-3)
+    assert first["bound"] == pytest.approx([2 * first["mean"], 2 * first["half"]], abs=1e-3)
     assert f"| 1 levels help | chain of 2 | flat, wider | mnist | {sum(gaps) / 5:+.2f} [" in depth.page(results)
 
 

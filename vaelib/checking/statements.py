@@ -164,7 +164,8 @@ _ALL = (
         "Why levels? The author's hypothesis: one layer of latents squeezes the information so hard that a decoder is "
         "difficult to train; several layers recover the data in finer steps.",
         "hypothesis",
-        "put to the test in chapter 12: on MNIST two levels help, mostly as a learned prior; more is not measured yet",
+        "put to the test in chapter 12: on MNIST two levels help and three a little more, and so does a learned prior; "
+        "other data are not measured yet",
     ),
     Statement(
         "S18",
