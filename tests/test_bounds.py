@@ -10,6 +10,7 @@ from torch.distributions import Independent, Normal
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import vaelib as vl
+from vaelib import hierarchy
 from vaelib.exact import grid
 
 
@@ -161,6 +162,65 @@ def test_dreg_scatters_less_than_iwae_for_the_encoder_and_not_at_all_at_the_exac
     exact = vl.VAE(Line(0.9 / (0.81 + math.exp(-0.6)), 0.5 * math.log(variance)), Line(0.9, -0.3)).double()
     assert scatter(exact, vl.dreg, True) < 1e-12
     assert scatter(exact, vl.iwae, False) > 1e-3
+
+
+def normalised(*layers: nn.Module) -> vl.MHVAE:
+    """A chain of two levels whose upper encoder has these layers in it."""
+    model = vl.MHVAE.mlp(6, (3, 2), ((5,), (4,)))
+    model.encoders[1].body.extend(layers)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        (nn.BatchNorm1d(4), r"BatchNorm1d \(encoders\.1\.body\.2\): it makes the draws of one example"),
+        (nn.BatchNorm1d(4, track_running_stats=False).eval(), "BatchNorm1d"),
+        (nn.SyncBatchNorm(4), "SyncBatchNorm"),
+        (nn.Dropout(0.1), r"Dropout \(encoders\.1\.body\.2\): log q would be evaluated with other entries dropped"),
+        (nn.AlphaDropout(0.5), "AlphaDropout"),
+    ],
+)
+def test_path_gradients_are_refused_where_they_would_be_wrong(layer, reason):
+    model, x = normalised(layer), torch.rand(8, 6).round()
+    if not isinstance(layer, nn.SyncBatchNorm):
+        assert torch.isfinite(vl.iwae(model(x, samples=3))).all()
+    with pytest.raises(ValueError, match=reason):
+        model(x, samples=3, path=True)
+    with pytest.raises(ValueError, match=reason):
+        vl.fit(model, x, epochs=1, batch_size=4, samples=3, objective=vl.dreg, progress=False)
+
+
+def test_path_gradients_bear_what_leaves_examples_apart():
+    x = torch.rand(8, 6).round()
+    for layer in (nn.LayerNorm(4), nn.BatchNorm1d(4).eval(), nn.Dropout(0.0), nn.Dropout(0.5).eval()):
+        model = normalised(layer)
+        assert torch.isfinite(vl.dreg(model(x, samples=3, path=True))).all()
+    assert torch.isfinite(vl.dreg(normalised(nn.BatchNorm1d(4), nn.Dropout(0.5)).eval()(x, samples=3, path=True))).all()
+
+
+@pytest.mark.slow
+def test_batch_normalisation_would_make_the_path_gradient_wrong(monkeypatch):
+    """Why it is refused: with it, the mean gradients of dreg and iwae differ by more than chance."""
+    monkeypatch.setattr(hierarchy, "_check_apart", lambda model: None)
+
+    def apart(**options) -> float:  # in standard errors, the mean square over the encoders' weights: 1 by chance
+        torch.manual_seed(0)
+        model, x = vl.MHVAE.mlp(6, (3, 2), ((5,), (4,)), **options).double(), torch.rand(6, 6).round().double()
+        weights = list(model.encoders.parameters())
+        with torch.no_grad():
+            for weight in weights:
+                weight.mul_(3 if weight.ndim == 2 else 1)
+        means = []
+        for bound, path in ((vl.dreg, True), (vl.iwae, False)):
+            grads = [torch.autograd.grad(bound(model(x, 3, path=path)).sum(), weights) for _ in range(800)]
+            flat = torch.stack([torch.cat([g.flatten() for g in grad]) for grad in grads])
+            means.append((flat.mean(0), flat.std(0) / 800**0.5))
+        (dreg, one), (iwae, other) = means
+        return ((dreg - iwae) / torch.hypot(one, other).clamp_min(1e-9)).square().mean().item()
+
+    assert apart() < 2
+    assert apart(norm="batch") > 3
 
 
 def test_dreg_has_the_value_of_iwae_and_needs_the_latents():

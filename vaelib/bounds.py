@@ -120,7 +120,8 @@ def dreg(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
 
     With v_k = w_k / sum_j w_j, the weights of p receive sum_k v_k d log w_k, as in `iwae`, and those of q receive
     sum_k v_k^2 (d log w_k / d z_k) (d z_k / d phi). Needs `model(x, samples=K, path=True)`, which holds back the direct
-    dependence of log q on phi.
+    dependence of log q on phi. Where p and q share weights, as in an `HVAE`, and p(z_t | ...) is narrow, the gradients
+    of these scatter far more than those of `iwae`: take that one there.
 
     Raises:
         ValueError: For terms without latents.

@@ -81,11 +81,14 @@ class Hierarchy(nn.Module, ABC):
             path: evaluate log q with the weights held fixed and keep the latents in the `Terms`, so that gradients
                 reach the encoder through the latents alone, as `dreg` needs (Roeder et al. 2017, arXiv 1703.09194).
         Raises:
-            ValueError: Where x does not suit the model, or `samples` is no positive integer.
+            ValueError: Where x does not suit the model, or `samples` is no positive integer; with `path`, where batch
+                normalisation makes examples depend on one another, or dropout would give log q another network.
         """
         if check:
             self.check(x)
             (samples,) = integers(samples=samples)
+        if path:
+            _check_apart(self)
         latents, posteriors, priors = self.infer(x, samples)
         if path:
             latents = [z.view_as(z) for z in latents]  # what the densities see, apart from what the encoders saw
@@ -273,6 +276,19 @@ def _weights_fixed(module: nn.Module) -> Generator[None]:
     finally:
         for weight in weights:
             weight.requires_grad_(True)
+
+
+def _check_apart(model: nn.Module) -> None:
+    """Refuses what path gradients cannot bear: they treat examples one by one, and evaluate log q a second time."""
+    for name, module in model.named_modules():
+        reason = ""
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None):
+            reason = "it makes the draws of one example change the densities of the others"
+        elif isinstance(module, nn.modules.dropout._DropoutNd) and module.training and module.p > 0:
+            reason = "log q would be evaluated with other entries dropped than z was drawn with"
+        if reason:
+            kind = type(module).__name__
+            raise ValueError(f"path=True, as dreg needs it, cannot do with {kind} ({name}): {reason}; iwae can")
 
 
 def _support_of(likelihood: Distribution) -> constraints.Constraint | None:
