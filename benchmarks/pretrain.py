@@ -20,7 +20,13 @@ import vaelib as vl
 from vaelib.weights import MODELS, pretrained
 
 WEIGHTS = Path(vl.__file__).parent / "weights"
-ROWS = {"mnist-2d": "vae-2d", "mnist-flat": "vae-1", "mnist-two-level": "mhvae-2", "cave": "cave"}
+ROWS = {
+    "mnist-2d": "vae-2d",
+    "mnist-flat": "vae-1",
+    "mnist-two-level": "mhvae-2",
+    "mnist-chain": "chain",
+    "cave": "cave",
+}
 IMAGES, SAMPLES = 1000, 500
 HEAD = """# The models that come with vaelib
 

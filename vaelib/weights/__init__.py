@@ -11,18 +11,30 @@ import importlib.resources
 from collections.abc import Callable
 from functools import partial
 
+from torch import nn
+
 from ..hierarchy import Hierarchy
-from ..models import MHVAE, VAE
+from ..models import HVAE, MHVAE, VAE
+from ..priors import MixturePrior
 from ..randomness import RandomStream
 from ..training.saving import load_model
 
 EVENT = (1, 28, 28)
 
 
+def ladder() -> HVAE:
+    """Of three levels, normalised over batches, with a mixture of 50 Gaussians at the top."""
+    hidden = ((400, 400), (200, 200), (100, 100))
+    model = HVAE.mlp(EVENT, (64, 32, 16), hidden, markov=True, norm="batch", activation=nn.LeakyReLU)
+    model.prior = MixturePrior(16, 50)
+    return model
+
+
 MODELS: dict[str, Callable[[], Hierarchy]] = {
     "mnist-2d": partial(VAE.mlp, EVENT, 2),
     "mnist-flat": partial(VAE.mlp, EVENT),
     "mnist-two-level": partial(MHVAE.mlp, EVENT),
+    "mnist-chain": ladder,
     "cave": partial(VAE.mlp, EVENT, 10, (100, 100)),
 }
 
@@ -32,6 +44,7 @@ def pretrained(name: str) -> Hierarchy:
 
     - "mnist-2d": a VAE with two latents, for pictures of its plane; "mnist-flat": one with 50.
     - "mnist-two-level": an MHVAE of 100 and 50 latents.
+    - "mnist-chain": the best of them: a Markov chain of 64, 32 and 16 latents with a learned prior, inferred downwards.
     - "cave": a VAE of the Cave's shadows, with ten latents.
 
     Raises:
