@@ -238,7 +238,7 @@ def span(mean: float, half: float) -> str:
 def page(results: Row) -> str:
     """The tables, as Markdown."""
     lines = [
-        "| model | data | seeds | weights | test NLL, mean ± standard error | -ELBO | rates, z1 first | "
+        "| model | data | seeds | weights | test NLL, mean ± standard error | -ELBO, likewise | rates, z1 first | "
         "told right, z1 first |"
     ]
     lines.append("|---|---|---:|---:|---:|---:|---|---|")
@@ -257,7 +257,7 @@ def page(results: Row) -> str:
             str(len(seeds)),
             f"{mine[0]['weights']:,}",
             "{:.2f} ± {:.2f}".format(*over_seeds([r["nll"] for r in mine])),
-            f"{-statistics.fmean(row['elbo'] for row in mine):.2f}",
+            "{:.2f} ± {:.2f}".format(*over_seeds([-r["elbo"] for r in mine])),
         ]
         cells += [" + ".join(f"{max(rate, 0):.1f}" for rate in rates), ", ".join(f"{share:.0%}" for share in right)]
         lines.append(f"| {' | '.join(cells)} |")

@@ -216,6 +216,16 @@ def test_a_statement_holds_where_the_whole_interval_lies_on_its_side(gaps, says)
     assert f"| 1 levels help | chain of 2 | flat, wider | mnist | {sum(gaps) / 5:+.2f} [" in depth.page(results)
 
 
+def test_the_stored_tables_of_depth_are_those_of_its_trainings():
+    stored = json.loads((depth.RESULTS / "depth.json").read_text())
+    assert (depth.RESULTS / "depth.md").read_text() == depth.page(stored)
+    for told, found in zip(stored["compared"], depth.compared(stored["rows"]), strict=True):
+        assert {key: told[key] for key in ("statement", "of", "minus", "data", "says")}.items() <= found.items()
+        assert [told["mean"], told["half"], *told["bound"]] == pytest.approx(
+            [found["mean"], found["half"], *found["bound"]], abs=1e-3
+        )
+
+
 def test_a_probe_reads_off_what_is_there_and_not_what_is_not():
     generator = torch.Generator().manual_seed(0)
     latents = torch.rand(400, 3, generator=generator)
