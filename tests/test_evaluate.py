@@ -1,3 +1,4 @@
+import gc
 import math
 
 import numpy as np
@@ -98,6 +99,20 @@ def test_where_memory_runs_out_nll_takes_smaller_slices_and_gives_the_same_answe
     monkeypatch.setattr(model, "check", lambda x: None)
     assert torch.allclose(vl.nll(model, x, samples=150).per_example, want, atol=1e-12)
     assert {150, 75, 38} <= set(sizes)
+
+
+def test_nll_keeps_no_tensor_of_the_examples_before(monkeypatch):
+    model, counts = vl.VAE.mlp(784, latent=2, hidden=(3,)), []
+    infer = model.infer
+
+    def counted(x, samples):
+        counts.append(sum(type(thing) is torch.Tensor for thing in gc.get_objects()))
+        return infer(x, samples)
+
+    monkeypatch.setattr(model, "infer", counted)
+    vl.nll(model, torch.zeros(12, 784), samples=5000)
+    assert len(counts) == 12  # one example at a time
+    assert len(set(counts[1:])) == 1, "between large tensors that come and go, what stays keeps their memory, too"
 
 
 @pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), MemoryError()])

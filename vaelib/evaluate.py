@@ -85,22 +85,23 @@ def nll(model: Hierarchy, x: Any, samples: int = 5000, seed: int = 0, key: str |
     """
     (samples,) = integers(samples=samples)
     x = suited(model, x, key)
-    per_example = []
+    values = x.new_empty(len(x))  # made at once: small tensors kept among large ones that go keep *their* memory, too
     with evaluation(model, seed):
         numbers, prior = x[0].numel() * getattr(model.decoders[0], "numbers_per_entry", 1), model.prior()
         if isinstance(prior, MixtureSameFamily):  # each latent is scored under each component
             numbers = max(numbers, prior.component_distribution.batch_shape.numel() * model.latents[-1])
         rows = max(1, _BUDGET // numbers)  # (samples x examples) that fit the budget
         chunk = min(samples, rows)
-        for number, batch in enumerate(x.split(rows // chunk)):
+        starts = range(0, samples, chunk)
+        for number, (batch, found) in enumerate(zip(*(part.split(rows // chunk) for part in (x, values)), strict=True)):
             mine = number % processes.world() == processes.rank()
-            bounds = []
-            for start in range(0, samples, chunk):
+            bounds = x.new_empty(len(starts), len(batch))
+            for bound, start in zip(bounds, starts, strict=True):
                 size = min(chunk, samples - start)
-                bounds.append(iwae(_terms(model, batch, size, mine)) + math.log(size / samples))
-            per_example.append(-torch.logsumexp(torch.stack(bounds), 0) * mine)
-        processes.sum_over_processes(per_example)
-    values = torch.cat(per_example).double().cpu()
+                bound.copy_(iwae(_terms(model, batch, size, mine)) + math.log(size / samples))
+            found.copy_(-torch.logsumexp(bounds, 0) * mine)
+        processes.sum_over_processes([values])
+    values = values.double().cpu()
     stderr = values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return NLL(values, values.mean().item(), stderr, samples, x[0].numel())
 
