@@ -216,6 +216,7 @@ def elsewhere(monkeypatch, tmp_path):
     monkeypatch.setattr(speedrun, "HERE", tmp_path)
     monkeypatch.setattr(speedrun, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(speedrun, "PAGE", tmp_path / "speedrun.md")
+    monkeypatch.setattr(speedrun, "KEPT", tmp_path / "kept")
     (tmp_path / "results").mkdir()
     (tmp_path / "speedrun.md").write_text(f"Before.\n{speedrun.MARKS[0]}old\n{speedrun.MARKS[1]}After.\n")
     settings = 'target = 88.0\nepochs = 2\nlr = 1e-3\nthreads = 1\nby = "a test"\n'
@@ -265,10 +266,30 @@ def test_an_official_run_takes_turns_with_the_reference_and_is_written_as_a_whol
     assert [line.split()[:2] for line in log] == [["seed", "epoch"], *([s, e] for s in "012" for e in "12")]
 
     files = {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()}
+    nll = speedrun.vl.nll
     monkeypatch.setattr(speedrun.vl, "nll", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         speedrun.main(["reference"])
-    assert {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()} == files
+    assert {p: p.read_bytes() for p in elsewhere.rglob("*") if p.is_file() and p.suffix != ".pt"} == files
+    order.clear()
+    monkeypatch.setattr(speedrun.vl, "nll", nll)
+    monkeypatch.setattr(rules, "two_quiet_cores", lambda: pytest.fail("nothing is to be trained"))
+    assert speedrun.main(["reference"]) == 0  # what was trained is scored
+    assert order == []
+    assert not list(elsewhere.rglob("*.pt"))
+    _, two = json.loads((elsewhere / "results" / "speedrun.json").read_text())
+    assert [row["seconds"] for row in two["runs"]] == [100.0, 101.0]
+
+    monkeypatch.setattr(rules, "two_quiet_cores", lambda: None)
+    monkeypatch.setattr(speedrun.vl, "nll", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        speedrun.main(["reference"])
+    recipes = elsewhere / "speedrun.toml"
+    recipes.write_text(recipes.read_text().replace("epochs = 2", "epochs = 3"))
+    monkeypatch.setattr(speedrun.vl, "nll", nll)
+    order.clear()
+    assert speedrun.main(["reference"]) == 0  # by other settings all is trained again
+    assert len(order) == 2
 
 
 def test_the_command_knows_its_recipes_and_makes_the_table_alone(elsewhere, capsys):
