@@ -164,8 +164,8 @@ _ALL = (
         "Why levels? The author's hypothesis: one layer of latents squeezes the information so hard that a decoder is "
         "difficult to train; several layers recover the data in finer steps.",
         "hypothesis",
-        "put to the test in chapter 12: two levels help on MNIST, as a learned prior does, and lose to one in the "
-        "Cave; OMNIGLOT is not measured yet",
+        "put to the test in chapter 12: two levels help on MNIST, as a learned prior does, cannot be told from one on "
+        "OMNIGLOT, and lose to one in the Cave",
     ),
     Statement(
         "S18",
