@@ -34,9 +34,9 @@ HEAD = """# The models that come with vaelib
 any decision about anybody. They know 28 x 28 binary images like those they were trained on and no others; their samples
 copy the habits of that data. Of the data, see `vaelib/data/DATA_CARD.md`.
 
-Figures are of the test images, binarised from the seed {binarised}: nats per image, {k:,} importance samples. `float16`
-is what keeping half of the digits costs: the difference in NLL on {images:,} test images, by the same {samples}
-importance samples.
+Figures are of the test images, binarised from the seed {binarised}: nats per image, {k:,} importance samples, which
+are on average too high (for `mnist-2d`, whose encoder misses some posteriors, by some nats). `float16` is what keeping
+half of the digits costs: the difference in NLL on {images:,} test images, by the same {samples} importance samples.
 """
 CARD = """## {name}
 

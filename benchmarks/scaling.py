@@ -1,4 +1,4 @@
-"""When several GPUs pay: a cost model on paper for `vaelib.distributed`. Nothing here is measured.
+"""When several GPUs pay: a cost model on paper for `vaelib.processes`. Nothing here is measured.
 
     python benchmarks/scaling.py        writes results/scaling.md
 
@@ -12,7 +12,7 @@ and write three. The second line is the communication, which P = 1 does not have
 all-reduce: every process sends and receives 2 (P - 1) / P of them in 2 (P - 1) messages (Patarasuk & Yuan 2009,
 J. Parallel Distrib. Comput. 69(2), 117-124: no algorithm moves fewer bytes). Recursive halving and doubling moves as
 many in 2 log2 P messages (Thakur et al. 2005, Int. J. High Perform. Comput. Appl. 19(1), 49-66), which
-is better for small gradients. `vaelib.distributed` flattens the gradients into one message and back, which reads and
+is better for small gradients. `vaelib.processes` flattens the gradients into one message and back, which reads and
 writes them twice, and sends it after the backward pass: nothing overlaps.
 """
 
@@ -127,7 +127,7 @@ def page() -> str:
         cells.append(f"{break_even(weights, ONE_ADAPTER):,}" if links is CLUSTER else "")
         lines.append(f"| {name} | {links.processes} | " + " | ".join(cells) + " |")
     lines += [
-        "\nWhat the design of `vaelib.distributed` costs. The sum waits for the whole backward pass, and flattening",
+        "\nWhat the design of `vaelib.processes` costs. The sum waits for the whole backward pass, and flattening",
         "copies the gradients twice: both are in the tables above, and not in the last column, where the sum overlaps",
         "with the backward pass as far as it goes. Each process also gathers and binarises the whole batch and draws",
         f"all of its noise, so as to have one process's numbers: {undivided(65_536) * 1e6:,.0f} µs at batch 65,536,",

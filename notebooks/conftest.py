@@ -6,6 +6,7 @@ import os
 # copied folder has no tools/ beside it.
 os.environ.update(
     OMP_NUM_THREADS="1",
+    MKL_ENABLE_INSTRUCTIONS="AVX2",
     CUDA_VISIBLE_DEVICES="",
     PYTHONHASHSEED="0",
     TQDM_DISABLE="1",

@@ -177,7 +177,8 @@ def collapse_report(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) 
             verdict = "nearly collapsed: nine units in ten do not move with x"
         else:
             verdict = "in use, every unit" if used == size else f"in use, {size - used} idle"
-        lines.append(f"z{level}: rate {rate:.2f} nats, {used} of {size} units active: {verdict}")
+        shown = f"{rate:.2f}" if rate < 1 else f"{rate:.1f}"
+        lines.append(f"z{level}: rate {shown} nats, {used} of {size} units active: {verdict}")
     return "\n".join(lines)
 
 

@@ -147,8 +147,8 @@ EXERCISES = (
             ),
             "error at the noisy end": Slip(
                 lambda ell, first, last: (first - last) * ell / (1 + ell * last) / 2,
-                "This is a single block, as wide as the whole way. In the limit the error falls along it.",
-                "the figure in Section 5 of 13",
+                "This is one step with no room for the error, (13.3). In the limit the error falls along the way.",
+                "the right side of (13.4)",
             ),
             "variance one": Slip(
                 lambda ell, first, last: math.log((1 + first) / (1 + last)) / 2,
