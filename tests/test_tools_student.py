@@ -77,24 +77,34 @@ def test_the_metadata_of_nbgrader_are_in_place(path):
 
 @pytest.mark.slow
 @each_sheet
-def test_untouched_it_runs_and_says_not_attempted_and_with_solutions_pasted_back_it_passes(path, tmp_path):
+def test_untouched_it_runs_and_says_not_attempted(path, tmp_path):
+    edition = student.student_edition(nbformat.read(path, as_version=4))
+    code = "\n".join(
+        f"print({cell.source})" if cell.id.startswith("grade-") else cell.source
+        for cell in edition.cells
+        if cell.cell_type == "code" and not cell.id.startswith("draw-")
+    )
+    (tmp_path / "sheet.py").write_text(code, encoding="utf-8")
+    result = run_python(tmp_path / "sheet.py")
+    verdicts = [line.partition(":")[0] for line in result.splitlines() if re.match(r"\w+\.\d+, ", line)]
+    assert verdicts
+    assert all(verdict.endswith(", not attempted") for verdict in verdicts), result
+
+
+@each_sheet
+def test_with_the_solutions_pasted_back_it_is_the_sheet(path):
+    """Of which nbval says that it passes."""
     sheet = nbformat.read(path, as_version=4)
-    edition = student.student_edition(sheet)
-    for name, regions in {"stubs": {}, "solved": {cell.id: cell.source for cell in sheet.cells}}.items():
-        for cell in edition.cells:
-            if cell.cell_type == "code" and cell.id.startswith("answer-"):
-                cell.source = regions.get(cell.id, cell.source)
-        code = "\n".join(
-            f"print({cell.source})" if cell.id.startswith("grade-") else cell.source
-            for cell in edition.cells
-            if cell.cell_type == "code" and not cell.id.startswith("draw-")
-        )
-        (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
-        result = run_python(tmp_path / f"{name}.py")
-        wanted = "not attempted" if name == "stubs" else "right"
-        verdicts = [line.partition(":")[0] for line in result.splitlines() if re.match(r"\w+\.\d+, ", line)]
-        assert verdicts
-        assert all(verdict.endswith(f", {wanted}") for verdict in verdicts), result
+    solved, given = (
+        [cell for cell in s.cells if cell.cell_type == "code"] for s in (sheet, student.student_edition(sheet))
+    )
+    assert [cell.id for cell in given] == [cell.id for cell in solved]
+    apart = [cell.id for cell, ours in zip(given, solved, strict=True) if cell.source != ours.source]
+    assert apart == [cell.id for cell in solved if student.solutions(cell.source)]
+    assert all(name.startswith("answer-") for name in apart)
+    judged = [cell for cell in solved if cell.id.startswith("grade-")]
+    assert judged
+    assert all(", right" in "".join(map(str, cell.outputs)) for cell in judged)
 
 
 def run_python(script: Path) -> str:

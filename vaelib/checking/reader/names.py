@@ -1,5 +1,6 @@
 """How the names of an equation are written as keys, and where an index stands."""
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -71,10 +72,16 @@ def label(value: Any) -> str:
     return str(int(value)) if float(value).is_integer() else str(value)
 
 
+@functools.cache
+def groups_of(key: str) -> tuple[str, list[list[str]]]:
+    """The name and the groups of arguments of "p(x|z)": p, x and z. Of a name alone there are none."""
+    name, _, inside = key.partition("(")
+    return name, [group.split(",") for group in inside[:-1].split("|")] if inside else []
+
+
 def arguments_of(key: str) -> list[str]:
     """x and z of "p(x|z)"."""
-    inside = key.partition("(")[2][:-1]
-    return [a for group in inside.split("|") for a in group.split(",")]
+    return [argument for group in groups_of(key)[1] for argument in group]
 
 
 def picked(array: Any, where: tuple[Any, ...]) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from .arithmetics import INTEGER, Unsaid
 from .densities import density
-from .names import Each, Place, integer, label, picked, written
+from .names import Each, Place, groups_of, integer, label, picked, written
 from .tokens import Node, Statement, identifier, plain
 
 
@@ -182,11 +182,11 @@ class Arithmetic:
         for head in (written(name), self.written(name)):  # f' is itself, if it is named
             found: list[tuple[Any, str]] = []
             for other, value in self.names.items():
-                start, _, rest = other.partition("(")
-                formal = [group.split(",") for group in rest[:-1].split("|")]
-                alike = start == head and rest and list(map(len, formal)) == list(map(len, given))
+                start, formal = groups_of(other)
+                if start != head or list(map(len, formal)) != list(map(len, given)):
+                    continue
                 first = int(hasattr(value, "logpdf"))  # a law's own variable may have any name
-                if alike and (formal[first:] in (given[first:], text[first:]) or (callable(value) and not first)):
+                if formal[first:] in (given[first:], text[first:]) or (callable(value) and not first):
                     if formal[0] in (given[0], text[0]):
                         return value, other
                     found.append((value, other))
