@@ -18,8 +18,8 @@ UNFOLD = """async () => {
   await new Promise(requestAnimationFrame);
   await Promise.all(document.getAnimations().map((each) => each.finished.catch(() => {})));
 }"""
-# Without what is there in thousands, all alike: the drawings of formulas, which are hidden from who cannot see, the inside
-# of their MathML, and all but one word of each colour in code.
+# Without what is there in thousands, all alike: the drawings of formulas, which are hidden from who cannot see, the
+# inside of their MathML, and all but one word of each colour in code.
 AXE = """async () => {
   for (const drawn of document.querySelectorAll("mjx-container > svg")) drawn.remove();
   for (const formula of document.querySelectorAll("math")) formula.textContent = formula.textContent;
