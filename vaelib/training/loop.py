@@ -70,8 +70,8 @@ class Training:
             networks, never for the densities. The latter two blur the gradients.
         compile: "auto", on a CPU, records the step of a training of 500 steps or more and replays it: the same numbers,
             sooner. From 10,000 steps on it also compiles it: the numbers then agree to rounding, not bit for bit. True
-            compiles in any case, which costs up to a minute and a half and needs a C++ compiler. False runs each step as it
-            stands. See `vaelib.training.fast`.
+            compiles in any case, which needs a C++ compiler and costs up to a minute and a half. False runs each step
+            as it stands. See `vaelib.training.fast`.
         run: where to keep the training after each epoch, see `Run`.
         progress: show a bar.
     Raises:
