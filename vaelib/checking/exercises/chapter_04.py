@@ -61,7 +61,7 @@ EXERCISES = (
         "for cylinder, cube, pyramid, with the weights $\\tfrac38, \\tfrac34, \\tfrac38$. So $e^{9\\,\\mathrm{ELBO}} "
         "= (\\tfrac38)^8 \\cdot \\tfrac34$, and ELBO = $-0.904$. The posterior is $(\\tfrac35, \\tfrac15, "
         "\\tfrac15)$, and $e^{9\\,\\mathrm{KL}} = (\\tfrac{10}9)^6 \\cdot \\tfrac59 \\cdot (\\tfrac{10}9)^2$: the gap "
-        "is 0.028. The product of the two is $(\\tfrac5{12})^9$, exactly: $-0.904 + 0.028 = -0.875 = "
+        "is 0.028. The product of the two is $(\\tfrac5{12})^9$, exactly: $-0.9038 + 0.0283 = -0.8755 = "
         "\\log\\tfrac5{12}$.",
         tol=2e-3,
     ),
@@ -102,7 +102,8 @@ EXERCISES = (
         solution="The green line of 'too narrow' reaches from about $-1.1$ to $-2.5$: a rate of 1.4 nats (exactly "
         "$\\tfrac12(0.64 + 0.04 - 1 - \\log 0.04) = 1.449$). The orange part reaches from $-2.5$ to $-2.1$: a gap of "
         "0.4 nats (0.405 by (4.6)). It has the smallest gap but one, and the highest rate of the five: the two "
-        "divergences measure different things, and a high rate is no sign of a bad $q$.",
+        "divergences measure different things, and a high rate is no sign of a bad $q$. The smallest rate, 0, is "
+        "the prior's: it has not looked at $x$, and so it has the largest gap of the five.",
         tol=0.1,
     ),
     Exercise(
