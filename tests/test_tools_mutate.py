@@ -129,6 +129,12 @@ def test_every_operator_changes_something(tmp_path, monkeypatch):
     assert changes(mutate.mutants(path)) == {("no_grad()", "(lambda undecorated: undecorated)")}
 
 
+def test_what_took_too_long_is_tried_once_more(monkeypatch):
+    statuses = {1: [0], 2: [None, 0], 3: [None, None]}
+    monkeypatch.setattr(mutate, "pool", lambda jobs, *_: [(job, statuses[job].pop(0)) for job in jobs])
+    assert dict(mutate.judged([1, 2, 3], lambda job: 0.0)) == {1: 0, 2: 0, 3: None}
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs an operating system that can fork")
 def test_changes_that_no_test_notices_are_named(project):

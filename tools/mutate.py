@@ -322,6 +322,17 @@ def judge(copy: Path, job: Job) -> int:
     return pytest.main([*PYTEST, "-x", *job.tests])
 
 
+def judged(jobs: list[Job], limit: Callable[[Job], float]) -> Iterator[tuple[Job, int | None]]:
+    """As `pool` has it. What took too long is tried once more: it may have been the machine that paused."""
+    slow = []
+    for job, status in pool(jobs, judge, limit):
+        if status is None:
+            slow.append(job)
+        else:
+            yield job, status
+    yield from pool(slow, judge, limit)
+
+
 def write(jobs: list[Job], total: Counter, survivors: list[Job], late: Counter) -> None:
     """The table for tests/MUTATION.md and each survivor, as a page, as JSON and on the screen."""
     tried, lived = (Counter(job.mutant.module for job in some) for some in (jobs, survivors))
@@ -383,7 +394,7 @@ def main() -> None:
     if wrong := [job.mutant.module for job, status in pool(unchanged, judge, limit) if status != 0]:
         sys.exit(f"tests of {', '.join(wrong)} fail, though nothing is changed: the logs are {COPIES[0].parent}/*/log")
     survivors, late = [job for job in jobs if not job.tests], Counter()
-    for done, (job, status) in enumerate(pool([job for job in jobs if job.tests], judge, limit), 1):
+    for done, (job, status) in enumerate(judged([job for job in jobs if job.tests], limit), 1):
         late[job.mutant.module] += status is None
         if status == 0:
             survivors.append(job)

@@ -151,8 +151,8 @@ EXERCISES = (
         solution="`0.5 * (mu**2 + (2 * log_sigma).exp() - 1 - 2 * log_sigma).sum(1)`. The wrong line is $\\frac12 "
         "\\sum_j (\\mu_j^2 + g(\\sigma_j))$ with $g(t) = t - 1 - \\log t \\ge 0$, the right one has $g(\\sigma_j^2)$. "
         "Both are never negative and zero exactly at the prior: no alarm goes off. Their derivatives with respect to "
-        "$\\log \\sigma$ are $\\frac12 (\\sigma - 1)$ and $\\sigma^2 - 1$. The wrong one pulls too weakly by $2(1 + "
-        "\\sigma)$: by 2 where $\\sigma$ is small, without limit where it is large.",
+        "$\\log \\sigma$ are $\\frac12 (\\sigma - 1)$ and $\\sigma^2 - 1$. The wrong one pulls too weakly by the "
+        "factor $2(1 + \\sigma)$: 2 where $\\sigma$ is small, and without limit where it is large.",
         takes=("mu", "log_sigma"),
         draw=batch,
     ),
