@@ -278,7 +278,7 @@ class Categorical(NetworkConditional):
     (A head of its own per pixel would take 256 x 784 outputs for MNIST.) Data: grey levels k / 255 with k = 0 ... 255.
     Further arguments and errors: see `NetworkConditional`.
 
-    Source: van den Oord et al. 2016 (arXiv 1601.06759), section 3.3, the likelihood alone, without the autoregression.
+    Source: van den Oord et al. 2016 (arXiv 1601.06759), section 2.2, the likelihood alone, without the autoregression.
     """
 
     support = distributions.on_grid
