@@ -8,7 +8,8 @@ from flint import acb, arb
 from scipy import special, stats
 
 from vaelib.checking import Claim, Outcomes, cases, loguniform, normal, page, simplex
-from vaelib.checking.reader.equations import on_page
+from vaelib.checking.reader.arithmetics import numpy_namespace, sympy_namespace
+from vaelib.checking.reader.equations import Equation, on_page
 from vaelib.checking.reports import marked
 
 GAUSSIANS = r"""\mathrm{KL}\big(\mathcal N(m_1, s_1^2) \,\|\, \mathcal N(m_2, s_2^2)\big)
@@ -655,6 +656,17 @@ def test_a_law_of_the_page_moves_with_its_parameters_in_floats_and_in_symbols(tm
     claim.symbolic("in symbols", moments(mu, sigma), (mu, sigma))
     assert claim.report().problems == []
     assert claim.noticed(NORMAL["1.12"], {"D1.3": NORMAL["D1.3"].replace("- \\mu)/", "+ \\mu)/")})
+
+
+def test_what_a_formula_is_worth_in_a_case_is_computed_once():
+    calls = []
+    formula = Equation("R = h + a", {"h": lambda a: calls.append(a) or 2 * a}).expression("h + a")
+    values = [formula(numpy_namespace(), a=a) for a in (1.5, 1.5, np.float64(1.5), 2.0, 2, 1.5)]
+    assert values == [4.5, 4.5, 4.5, 6.0, 6, 4.5]
+    assert calls == [1.5, 2.0, 2]  # an integer may be an index, a float none
+    symbol = sympy.Symbol("a")
+    assert [formula(sympy_namespace(), a=symbol) for _ in range(2)] == [3 * symbol] * 2
+    assert calls[3:] == [symbol] * 2
 
 
 def test_means_over_several_variables_and_finite_laws(tmp_path):

@@ -266,8 +266,8 @@ EXERCISES = (
         "see more than in the chain. With one more arrow, $g$, $(x - b_1 z_1 - g z_2)^2 = (x - b_1 z_1)^2 - 2g\\,(x - "
         "b_1 z_1)\\,z_2 + g^2 z_2^2$, so the gain is $\\frac{1}{2u_1}\\big[2g\\big((x - b_1 m_1)\\,m_2 - b_1 C\\big) - "
         "g^2(m_2^2 + V_2)\\big]$. (9.7) does not survive: $p(x \\mid z_1, z_2)$ contains $z_2$ and cannot be taken out "
-        "of the inner bound, whose data would be $z_1$ *and* $x$. What survives is (9.6), and that every level's bound "
-        "is one log-weight.",
+        "of the inner bound, whose data would be $z_1$ *and* $x$. What survives is (9.6), and that the whole bound "
+        "is the mean of one log-weight.",
         takes=("x", "b1", "u1", "g", "m1", "m2", "V2", "C"),
         draw=found.skips,
     ),
@@ -378,10 +378,10 @@ EXERCISES = (
         "of the forward chain. Line 45 trains on a second $z_1$ of the same $x$; the two share only "
         "$\\sqrt{\\alpha_1}\\,x$, so the covariance is $\\alpha_1\\sqrt{\\alpha_2}$: $b_2 = 0.424$, $u_2 = 1 - "
         "\\alpha_1^2\\alpha_2 = 0.82$. Its decoder is the blurrier one: it shrinks towards zero and adds the rest as "
-        "noise. The bound it misses is $\\tfrac12\\big[\\log\\frac{u'}{u} + \\frac{1 - 2b'\\sqrt{\\alpha_2} + "
-        "b'^2}{u'} - 1\\big] = 0.101$ nats. Ten levels with $\\alpha = 0.8$ have nine middle terms, 0.184 nats each: "
-        "1.65 nats. (The variances come out as 1 under both, so for Gaussian data the draws look right, one level at "
-        "a time: $b^2 + u = 1$. The loss is in how levels hang together.)",
+        "noise. With it the right bound is lower by $\\tfrac12\\big[\\log\\frac{u'}{u} + \\frac{1 - "
+        "2b'\\sqrt{\\alpha_2} + b'^2}{u'} - 1\\big] = 0.101$ nats. Ten levels with $\\alpha = 0.8$ have nine "
+        "middle terms, 0.184 nats each: 1.65 nats. (The variances come out as 1 under both, so for Gaussian data the "
+        "draws look right, one level at a time: $b^2 + u = 1$. The loss is in how levels hang together.)",
         tol=1e-2,
     ),
 )

@@ -55,8 +55,9 @@ EXERCISES = (
         solution="Each posterior has the variance $1 - A = \\tfrac1{16}$, and the means have the variance $A$. On "
         "average (7.2) is $\\tfrac12(A + (1 - A) - 1 - \\log(1 - A)) = -\\tfrac12 \\log \\tfrac1{16} = 2 \\log 2 = "
         "1.386$ nats (two bits). $\\log 60{,}000 = 11.0$ nats, and $11.0 / 1.386 = 7.9$: eight such units, "
-        "independent of each other, have as much to say as it takes to name an image. The fourteen busy units of the "
-        "chapter's model say more than enough: their information *is* $\\log N$.",
+        "independent of each other, have as much to say as it takes to name an image. For the thousand images "
+        "that the chapter looks at, the code of its model says enough: its information *is* $\\log N$. For all of "
+        "them it was not measured.",
         tol=1e-3,
     ),
     Exercise(

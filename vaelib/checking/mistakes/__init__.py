@@ -64,7 +64,8 @@ class FalseAlarm(NamedTuple):
 FALSE_ALARMS = (
     FalseAlarm(
         "a rate is negative",
-        "a sampled log q - log p may have either sign; its mean may not, and a closed form that is negative is a bug",
+        "a sampled log q - log p may have either sign, and below the top of a hierarchy even its mean may; in a flat "
+        "VAE its mean may not, and a closed form that is negative is a bug",
         (
             "RuiShu/one-bit-vae #1 (opened)",
             "GlassyWing/nvae #17 (opened)",
