@@ -126,9 +126,7 @@ def set_up() -> None:
     installed = STAMP.read_text() if STAMP.exists() else ""
     if installed == wanted and VENV_PYTHON.exists():
         return
-    # Python compiles a module when it is first imported: most of these never are.
-    options = ["--no-compile", "-c", "constraints.txt", "-e", ".[course,site,test]"]
-    install = [VENV_PYTHON, "-m", "pip", "install", *options]
+    install = [VENV_PYTHON, "-m", "pip", "install", "-c", "constraints.txt", "-e", ".[course,site,test]"]
     try:
         if installed == INTERRUPTED or not has_pip(VENV_PYTHON):
             print(f"Making {VENV} (once: some minutes, 2 GB of disk, more where PyTorch comes with CUDA).", flush=True)
