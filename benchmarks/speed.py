@@ -1,6 +1,7 @@
 """How fast `vaelib.fit` trains on this machine, next to other libraries, loops written by hand and the floor.
 
     python benchmarks/speed.py                 one and two threads, each in its own process; writes results/speed.md
+    python benchmarks/speed.py --name speed_intel   another file, for another processor
     python benchmarks/speed.py --threads 1     one thread, prints JSON
 
 NumPyro, JAX, Pyro and pythae take part where they are installed, in any folder on PYTHONPATH: pip install --no-deps -r
@@ -34,42 +35,6 @@ IMAGES, BATCH = 6400, 128
 RESULTS = Path(__file__).parent / "results"
 SHORT, LONG = "vaelib.fit, fewer than 10,000 steps", "vaelib.fit, 10,000 steps or more"
 PEERS = ("NumPyro, jitted epoch", "JAX by hand, jitted epoch", "Pyro", "pythae")
-TRIED = """## What was tried
-
-On another machine than that of the table above (2 cores of x86_64, the processor was not noted), and with the step of
-that time, which PyTorch's `standalone_compile` compiled: where a compiled step of W1 goes on one thread (torch 2.13,
-by a profiler): products 3.4 ms, Adam 0.25, likelihood 0.22 forwards and backwards, tanh 0.16, gathering and binarising
-a batch 0.25, calls from Python 0.1. What was tried on the way there, measured in the same way on that machine:
-
-- Gradients compiled with `torch.compile` and Adam called apart: 1.38, 1.39, 1.54, 1.54 in the order of the table. Adam
-  in the same program and no guards at each call: 1.46, 1.55, 1.70, 1.82.
-- `torch.bernoulli` costs 0.6 to 0.7 ms of a step on one thread, `binarise` 0.2 to 0.35, both with gathering the
-  images.
-- Gathering and binarising within the compiled program: the loops over pixels are then no longer vectorised (16-bit
-  integers, indirect loads), and that of the likelihood takes 1.4 ms.
-- Nothing above 2 %, which is noise here: tanh by its exponential, biases apart from products, contracted
-  multiply-adds, autotuned products. There products by oneDNN or OpenBLAS are no faster; they run near the peak of a
-  core.
-- Replaying a record without compiling leaves products, elementwise work, and the dispatch of each operation: W2 has
-  463 of them.
-
-On an AMD EPYC of family 25, model 17 (Zen 4): `torch.compile`, which is public, in place of `standalone_compile`: a
-step of W1 takes 4.06 ms in place of 3.85 (medians of 60 turns of 20 steps on one thread, other programs running).
-
-On the same kind of machine, on one thread unless said otherwise:
-
-- A product of MKL runs at 94 to 102 GFLOP/s (128 x 784 x 200 and 128 x 200 x 200, forwards and backwards, whichever
-  factor is transposed), near what the core can. oneDNN: 84 to 105 for the large ones, 73 to 92 for 128 x 200 x 200.
-- Large products of a recorded W1 step by oneDNN, ms in place of MKL's: 6.2 in place of 6.2, compiled 4.9 and 4.9; on
-  two threads 5.1 in place of 4.7, compiled 3.7 and 3.2. Those of 4 million multiplications and more: 6.2, 5.1, 5.2 and
-  4.0. W2 alike (medians of 24 turns of 20 steps, other programs running). Hence MKL there.
-- Of a compiled W1 step (4.4 ms by a profiler) 3.5 ms are products, 0.43 Adam with the likelihood and its gradient, 0.16
-  tanh, 0.15 binarising.
-- An autograd function around oneDNN's product in each linear layer costs 170 us a layer, forwards and backwards, where
-  torch's own takes 40: too much for steps that are not recorded.
-- torch's compiler takes oneDNN's product with constant weights only (its lowering asserts it): hence an operation that
-  it does not look into.
-"""
 Epoch = Callable[[], tuple[float, float]]  # seconds and mean loss of one more epoch
 
 
@@ -296,45 +261,45 @@ def absolute(runs: dict[int, dict[str, dict[str, dict[str, list[float]]]]]) -> s
 
 
 def draw(
-    runs: dict[int, dict[str, dict[str, dict[str, list[float]]]]], cost: dict[str, list[tuple[int, float]]]
+    runs: dict[int, dict[str, dict[str, dict[str, list[float]]]]], cost: dict[str, list[tuple[int, float]]], name: str
 ) -> str:
-    """speed.png and cost.png; the slopes of the latter as Markdown."""
+    """NAME.png and NAME_cost.png; the slopes of the latter as Markdown."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 4, figsize=(12, 4.2), sharey=True, layout="constrained")
     for axis, (w, t) in zip(axes, [(w, t) for t, run in runs.items() for w in run], strict=True):
-        names = sorted(runs[t][w], key=lambda name: ratios(runs[t][w], name)[0])
-        for place, name in enumerate(names):
-            middle, low, high = ratios(runs[t][w], name)
-            color = "#0072B2" if name.startswith("vaelib") else "#999999"
+        names = sorted(runs[t][w], key=lambda contender: ratios(runs[t][w], contender)[0])
+        for place, contender in enumerate(names):
+            middle, low, high = ratios(runs[t][w], contender)
+            color = "#0072B2" if contender.startswith("vaelib") else "#999999"
             axis.bar(place, middle, color=color, yerr=[[max(0, middle - low)], [max(0, high - middle)]], capsize=3)
         axis.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=8)
         axis.axhline(1, color="black", linewidth=0.8)
         axis.set_title(f"{w}, {t} thread{'s' * (t > 1)}")
     axes[0].set_ylabel("images per second,\nrelative to the bare loop")
-    figure.savefig(RESULTS / "speed.png", dpi=110)
+    figure.savefig(RESULTS / f"{name}.png", dpi=110)
     plt.close(figure)
     figure, axes = plt.subplots(2, 2, figsize=(9, 7), layout="constrained")
     lines = ["| | from | to | least-squares line | largest distance from it |", "|---|---:|---:|---|---:|"]
     labels = {"depth": "depth T (levels)", "width": "width (units per hidden layer)"}
     labels |= {"batch": "batch size (examples)", "samples": "samples per example, K"}
-    for axis, (name, points) in zip(axes.flat, cost.items(), strict=True):
+    for axis, (quantity, points) in zip(axes.flat, cost.items(), strict=True):
         at, ms = zip(*points, strict=True)
         slope, fixed = statistics.linear_regression(at, ms)
         off = max(abs(y - fixed - slope * x) for x, y in points) / max(ms)
         axis.plot(at, [fixed + slope * x for x in at], color="#999999", label="least squares")
         axis.plot(at, ms, "o", color="#0072B2", label="median of 7")
         line = f"{fixed:.1f} ms + {slope:.3g} ms per unit"
-        axis.set(xlabel=labels[name], ylabel="ms per step", title=f"{name}: {line}", ylim=(0, None))
+        axis.set(xlabel=labels[quantity], ylabel="ms per step", title=f"{quantity}: {line}", ylim=(0, None))
         ends = f"{ms[0]:.1f} ms at {at[0]} | {ms[-1]:.1f} ms at {at[-1]}"
-        lines.append(f"| {name} | {ends} | {line} | {off:.0%} of the last |")
+        lines.append(f"| {quantity} | {ends} | {line} | {off:.0%} of the last |")
     axes[0, 0].legend()
-    figure.savefig(RESULTS / "cost.png", dpi=110)
+    figure.savefig(RESULTS / f"{name}_cost.png", dpi=110)
     plt.close(figure)
     return "\n".join(lines)
 
 
-def report(runs: dict[int, dict[str, dict[str, dict[str, list[float]]]]], rounds: int) -> str:
+def report(runs: dict[int, dict[str, dict[str, dict[str, list[float]]]]], rounds: int, name: str) -> str:
     """All results as Markdown; measures costs, memory and the first step on the way."""
     cost = json.loads(_child("--costs", threads=1))
     memory = {how: in_a_process(how, "60000")[1] for how in ("bare", "fit", "compiled")}
@@ -343,7 +308,7 @@ def report(runs: dict[int, dict[str, dict[str, dict[str, list[float]]]]], rounds
     machine = f"{os.cpu_count()} cores of {processor()}, Python {platform.python_version()}, torch {version}"
     from vaelib.training import products
 
-    slopes = draw(runs, cost)
+    slopes = draw(runs, cost, name)
     return f"""# Speed on a CPU
 
 Images per second relative to the bare loop in the same run: ratio of medians, and in brackets the middle half of
@@ -357,7 +322,7 @@ when nothing is cached, else 4 to 5 s (not in the table; `compile=True` asks for
 
 {absolute(runs)}
 
-![Bars of the first table: images per second of each contender relative to the bare loop](speed.png)
+![Bars of the first table: images per second of each contender relative to the bare loop]({name}.png)
 
 Peak memory that one epoch over 60,000 images adds: {memory["fit"]:.0f} MB by `vaelib.fit`,
 {memory["compiled"]:.0f} MB where it compiles, {memory["bare"]:.0f} MB by a bare loop. From the start of a process
@@ -368,12 +333,11 @@ batch 128, one sample) and the values take turns. All four should be linear, bey
 
 {slopes}
 
-![Milliseconds per step against depth, width, batch size and samples, with straight lines fitted](cost.png)
+![Milliseconds per step against depth, width, batch size and samples, with straight lines fitted]({name}_cost.png)
 
 Machine: {machine}. Command: `python benchmarks/speed.py`. Library of `fit` for large matrix products here:
-{products.library()} (see `vaelib/training/products.py`).
-
-{TRIED}"""
+{products.library()} (see `vaelib/training/products.py`). What was tried and gave nothing: [tried](../tried.md).
+"""
 
 
 def processor() -> str:
@@ -399,6 +363,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--threads", type=int, help="measure with so many threads and print JSON")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--name", default="speed", help="of the files in results/, without its ending (speed)")
     parser.add_argument("--quick", action="store_true", help="without peers and compilation")
     parser.add_argument("--costs", action="store_true", help="measure the costs of a step alone and print JSON")
     arguments = parser.parse_args()
@@ -411,8 +376,9 @@ def main() -> None:
     else:
         options = ["--rounds", str(arguments.rounds), *["--quick"] * arguments.quick]
         runs = {threads: json.loads(_child("--threads", str(threads), *options, threads=threads)) for threads in (1, 2)}
-        (RESULTS / "speed.md").write_text(report(runs, arguments.rounds))
-        print((RESULTS / "speed.md").read_text())
+        page = report(runs, arguments.rounds, arguments.name)
+        (RESULTS / f"{arguments.name}.md").write_text(page)
+        print(page)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def running(batches):
 COUNTED = {
     "all at once": lambda batches: -torch.cat(batches).mean(),
     "sum over number": lambda batches: -sum(b.sum() for b in batches) / sum(map(len, batches)),
-    "weighed means": lambda batches: -sum(b.mean() * len(b) for b in batches) / sum(map(len, batches)),
+    "weighted means": lambda batches: -sum(b.mean() * len(b) for b in batches) / sum(map(len, batches)),
     "a running mean": running,
     "a sum": lambda batches: -sum(b.sum() for b in batches),
     "a float": lambda batches: -math.fsum(x for b in batches for x in b.tolist()) / sum(map(len, batches)),

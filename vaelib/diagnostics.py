@@ -126,7 +126,7 @@ def surgery(model: Hierarchy, x: Any, samples: int = 1000, seed: int = 0) -> Sur
     """Splits the rate into what z tells about x and how far the aggregated posterior is from the prior.
 
     x is taken as the whole population: `samples` z in all, two or more, are drawn from posteriors of random x, and each
-    is weighed under all N posteriors, the exact mixture.
+    is weighted under all N posteriors, the exact mixture.
 
     Source: Hoffman & Johnson 2016, the decomposition of the average rate.
     """

@@ -226,7 +226,7 @@ def ppca(x: Tensor, latent: int, sigma: float | None = None) -> PPCA:
 class Table(NamedTuple):
     """A model whose latent z takes M values, so that every expectation is a sum over them; for B examples.
 
-    log_joint: log p(x, z), (M, B). log_q: log q(z | x), (M, B). Both may be densities, weighed with
+    log_joint: log p(x, z), (M, B). log_q: log q(z | x), (M, B). Both may be densities, weighted with
     log_volume: the log of the volume that each z stands for, (M,) or a scalar; 0 for discrete latents.
     """
 

@@ -115,7 +115,7 @@ def _anneal(
         with torch.no_grad():
             log_weights += (beta - before) * model.log_joint(x, latents)[0]
         if s == len(betas) - 1:
-            break  # nothing is weighed after the last change of density
+            break  # nothing is weighted after the last change of density
         used.append(step if sizes is None else sizes[s - 1])
         latents, accepted = _hmc(model, x, latents, beta, used[-1], leapfrog)
         step = torch.where(accepted > _ACCEPTANCE, step * 1.05, step / 1.05)

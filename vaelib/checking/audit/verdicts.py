@@ -139,7 +139,7 @@ def judge_loss(candidate: Candidate, fit: Fit, beta: float | None, sigma: float 
         number = "E23b" if b.value == 0 else ""
         return Audit(False, f"the {missing} is missing", number, evidence)
     weight = b.over(a)
-    verdict = f"{fit.form.words}; and the rate is weighed as if beta were {weight} = {short(weight.value)}"
+    verdict = f"{fit.form.words}; and the rate is weighted as if beta were {weight} = {short(weight.value)}"
     if fit.form.number:
         return Audit(False, f"this is {fit.form.number}: {verdict}", fit.form.number, evidence)
     if "error" in fit.form.words and weight.value > 0:

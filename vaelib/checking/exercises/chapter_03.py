@@ -208,7 +208,7 @@ EXERCISES = (
                 "This is what the third dimension leaves behind, and it alone. The rest has to be carried along.",
                 "(3.4)",
             ),
-            "weighed with p": Slip(
+            "weighted with p": Slip(
                 lambda z1, z2: 0.5 - z1 - z2,
                 "The third log-ratio was averaged over p. The density that stands first does the averaging.",
                 "(3.4) and its first twin",
@@ -259,10 +259,10 @@ EXERCISES = (
             ),
             "a mean over cells": Slip(
                 lambda q: (q * np.log(q / _apart(q))).mean(),
-                "The cells were averaged after they had been weighed. Their weights add up to one already.",
+                "The cells were averaged after they had been weighted. Their weights add up to one already.",
                 "(3.12), the sum over a joint table",
             ),
-            "not weighed": Slip(
+            "not weighted": Slip(
                 lambda q: np.log(q / _apart(q)).mean(),
                 "Each cell counts the same here. In a divergence a cell counts as often as its first density draws it.",
                 "(3.12), the sum over a joint table",

@@ -368,7 +368,7 @@ EXERCISES = (
         },
         hints=(
             "The gradient of one draw is k times s times (1 - s), where s is the sigmoid at k times z.",
-            "Take its mean and its second moment as sums over a fine grid of the noise, weighed with the normal "
+            "Take its mean and its second moment as sums over a fine grid of the noise, weighted with the normal "
             "density.",
             "The exact gradient is (5.12). Draw the squared bias, the variance over 100 and their sum against log k.",
         ),
