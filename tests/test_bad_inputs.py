@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import distributions, nn
 from torch.utils.data import TensorDataset
 
 import vaelib as vl
@@ -43,6 +43,39 @@ def tiny() -> vl.VAE:
 
 def ladder() -> vl.Ladder:
     return vl.Ladder(16, (3, 2), ((4,), (3,)))
+
+
+def z() -> torch.Tensor:
+    return torch.zeros(2, 6, 3)
+
+
+def exchanged(prior=None, decoder=None, encoder=None) -> vl.VAE:
+    """A VAE that got another part after it was built."""
+    model = vae()
+    model.prior = prior or model.prior
+    model.decoders[0], model.encoders[0] = decoder or model.decoders[0], encoder or model.encoders[0]
+    return model
+
+
+def diffusion() -> vl.diffusion.Diffusion:
+    guess = vl.diffusion.BinaryGuess(16, torch.full((16,), 0.5), (8,))
+    return vl.diffusion.Diffusion(guess, EVENT, torch.linspace(2, -6, 3), binary=True)
+
+
+class Flow(nn.Module):
+    """N(c W, 1), bent: torch has no mean of it in closed form."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.net = nn.Linear(inputs, outputs)
+
+    def forward(self, condition):
+        base = distributions.Independent(distributions.Normal(self.net(condition), 1.0), 1)
+        return distributions.TransformedDistribution(base, [distributions.TanhTransform()])
+
+
+def without_mean() -> vl.VAE:
+    return vl.VAE(Flow(4, 3), Flow(3, 4), vl.StandardNormal(3))
 
 
 def cases(table):
@@ -210,6 +243,7 @@ EVALUATION = [
     ),
     ("an arc from the origin", lambda: diagnostics.slerp(torch.zeros(3), torch.ones(3), 3), "no direction: use lerp"),
     ("an arc to the antipode", lambda: diagnostics.slerp(-torch.ones(3), torch.ones(3), 3), "no one arc between them"),
+    ("a limit of grey levels", lambda: diffusion().limit(x() + 200), r"outside \{0, 1\} \(min 200, max 200\)"),
     ("no neighbour", lambda: diagnostics.nearest(x(), x(), 0), "k is 0: expected an integer of at least 1"),
     ("more neighbours than images", lambda: diagnostics.nearest(x(), x(), 7), "k=7: expected images of one shape"),
     ("neighbours of another shape", lambda: diagnostics.nearest(x(), x()[..., :2]), "expected images of one shape"),
@@ -522,7 +556,36 @@ REFUSED = [
     pytest.param(lambda: diagnostics.traverse(vae(), torch.zeros(2, 3), 0, [0.0, 1.0]), id="traverse: two latents"),
     pytest.param(lambda: diagnostics.lerp(torch.zeros(3), torch.ones(4), 3), id="lerp: two sizes"),
     pytest.param(lambda: diagnostics.lerp(torch.zeros(3), torch.ones(3), 2.5), id="lerp: 2.5 steps"),
+    pytest.param(lambda: diagnostics.lerp(torch.tensor([0, 10]), torch.tensor([10, 0]), 5), id="lerp: whole numbers"),
+    pytest.param(lambda: diagnostics.lerp(torch.zeros(2), torch.tensor([1, 2]), 5), id="lerp: one end of them"),
+    pytest.param(lambda: diagnostics.slerp(torch.tensor([0, 1]), torch.tensor([1, 0]), 3), id="slerp: whole numbers"),
     pytest.param(lambda: diagnostics.nearest(x(), x(), 1.5), id="nearest: 1.5 neighbours"),
+    pytest.param(lambda: diagnostics.nearest(x().byte(), x().byte()), id="nearest: grey levels from 0 to 255"),
+    pytest.param(lambda: exchanged(prior=vl.MixturePrior(1, 3))(x()), id="a prior of one latent in place of three"),
+    pytest.param(lambda: exchanged(prior=vl.MixturePrior(4, 3))(x()), id="a prior of four"),
+    pytest.param(lambda: exchanged(decoder=vl.Bernoulli(3, 4, (4,)))(x()), id="a decoder of four pixels, a row"),
+    pytest.param(lambda: exchanged(decoder=vl.Bernoulli(3, 1, (4,))).log_joint(x(), [z()]), id="a decoder of one"),
+    pytest.param(lambda: exchanged(encoder=vl.Gaussian(16, 1, (4,))).log_posterior(x(), [z()]), id="an encoder of one"),
+    pytest.param(lambda: vl.elbo(vae()(x()), torch.ones(6, 1)), id="elbo: beta as a column"),
+    pytest.param(lambda: vl.iwae(vae()(x(), samples=4), torch.ones(4)), id="iwae: beta for each sample"),
+    pytest.param(lambda: vl.free_bits(chain()(x()), torch.ones(2), nats=0.1), id="free bits: beta for each level"),
+    pytest.param(lambda: chain("gaussian", scale=0.1), id="mlp: a scale, of the encoders too"),
+    pytest.param(lambda: vae(scale=0.1), id="mlp: a scale of a Bernoulli"),
+    pytest.param(lambda: hierarchy(net=nn.Identity()), id="mlp: a network of one's own"),
+    pytest.param(lambda: fit(optimizer=lambda w: None), id="fit: an optimizer that is none"),
+    pytest.param(lambda: fit(optimizer=lambda w: torch.optim.LBFGS(w)), id="fit: LBFGS"),
+    pytest.param(lambda: fit(optimizer=lambda w: PlainAdam(list(vae().parameters()))), id="fit: weights of another"),
+    pytest.param(lambda: diffusion().limit(x()[..., :1]), id="limit: a column of each image"),
+    pytest.param(lambda: vl.diffusion.BinaryGuess(16, torch.zeros(16), ()), id="a guess without layers"),
+    pytest.param(lambda: diagnostics.traverse(vae(), torch.zeros(3), 0, 3.0), id="traverse: one number"),
+    pytest.param(lambda: diagnostics.traverse(vae(), torch.zeros(3), 0, torch.zeros(3, 1)), id="traverse: a column"),
+    pytest.param(lambda: vae().log_joint(x(5), [z()]), id="log_joint: latents of six for five"),
+    pytest.param(lambda: chain().log_posterior(x(), [z(), torch.zeros(3, 6, 2)]), id="log_posterior: two and three"),
+    pytest.param(lambda: hierarchy().decode([torch.zeros(2, 3), torch.zeros(3, 2)]), id="decode: two and three"),
+    pytest.param(lambda: without_mean().sample(2, mean=True), id="sample: a mean that torch lacks"),
+    pytest.param(lambda: without_mean().reconstruct(torch.zeros(2, 4)), id="reconstruct: a mean that torch lacks"),
+    pytest.param(lambda: diffusion().limit(x(0)), id="limit: no data"),
+    pytest.param(lambda: diffusion().limit(x().double()), id="limit: in double precision"),
     pytest.param(lambda: sandwich.ais(vae(), x(), chains=True, steps=2), id="ais: chains is True"),
     pytest.param(lambda: LinearGaussianChain.random([3, 0]), id="chain: a size of nothing"),
     pytest.param(lambda: LinearGaussianChain.random([]), id="chain: no sizes"),

@@ -1,9 +1,12 @@
 """What `audit` says of public formulas, each restated in words of our own: right ones right, wrong ones by number."""
 
 import doctest
+import inspect
 import itertools
 import math
 import re
+from collections import namedtuple
+from types import SimpleNamespace
 
 import pytest
 import run  # tools/run.py
@@ -56,6 +59,7 @@ def library(log_px, rate):
     return -vl.elbo(terms).mean()
 
 
+Output = namedtuple("Output", "reconstruction loss")
 MNIST = {"x": (16, 784), "mu": (16, 20)}
 TWO = {"x": (16, 784), "mu": (16, 2)}
 # Where it is from, the formula, what else is said to `audit`, and a phrase of the verdict.
@@ -164,6 +168,134 @@ RIGHT = {
         "density",
     ),
     "a density's kernel": (lambda z: -0.5 * (z**2).sum(1), {}, "without its constant"),
+    "a density's kernel, summed over the batch": (lambda z: -0.5 * (z**2).sum(), {}, "without its constant"),
+    "a density's kernel, averaged": (
+        lambda z, mu, logvar: (-0.5 * ((z - mu) ** 2 / logvar.exp() + logvar)).sum(1).mean(),
+        {},
+        "without its constant",
+    ),
+    "torch's names: the input is compared with the target": (
+        lambda input, target, mu, logvar: (
+            F.binary_cross_entropy(input, target, reduction="sum") + rate(mu, logvar).sum()
+        ),
+        {},
+        "minus the ELBO, summed over the batch",
+    ),
+    "torch's names, told the other way round": (
+        lambda input, target, mu, logvar: (bce(target, input) + rate(mu, logvar)).mean(),
+        {"x": "input", "logits": "target"},
+        "minus the ELBO, averaged over the batch",
+    ),
+    "a beta of its own, with no default": (
+        lambda logits, x, mu, logvar, beta: (bce(logits, x) + beta * rate(mu, logvar)).mean(),
+        {"beta": 4.0},
+        "the objective of a beta-VAE with beta = 4",
+    ),
+    "a beta of its own, with another default": (
+        lambda logits, x, mu, logvar, *, beta=1.0: (bce(logits, x) + beta * rate(mu, logvar)).mean(),
+        {"beta": 4.0},
+        "the objective of a beta-VAE with beta = 4",
+    ),
+    "the posterior's sigma by another name": (
+        lambda loc, s: td.kl_divergence(td.Normal(loc, s), td.Normal(0.0, 1.0)).sum(1),
+        {"mu": "loc", "sigma": "s"},
+        "the rate",
+    ),
+    "the decoder's sigma as a parameter": (
+        lambda x_hat, x, mu, logvar, sigma=1.0: (sse(x_hat, x) / (2 * sigma**2) + rate(mu, logvar)).mean(),
+        {"sigma": 0.1, "x": (6, 5), "mu": (6, 5)},
+        "sigma = 0.1 (sigma^2 = 1/100), as stated",
+    ),
+    "the decoder's sigma beside no posterior": (
+        lambda x_hat, x, sigma: sse(x_hat, x).sum() / (2 * sigma**2),
+        {"sigma": 0.5},
+        "sigma = 0.5",
+    ),
+    "an option that is called as an input is": (
+        lambda mu, logvar, mean=True: rate(mu, logvar).mean() if mean else rate(mu, logvar).sum(),
+        {"mean": False},
+        "summed over the batch",
+    ),
+    "a weight called kld": (
+        lambda logits, x, mu, logvar, kld=1.0: (bce(logits, x) + kld * rate(mu, logvar)).mean(),
+        {"kld": 0.5},
+        "a beta-VAE with beta = 0.5",
+    ),
+    "a weight that is looked up, as in PyTorch-VAE": (
+        lambda logits, x, mu, log_var, **kwargs: (bce(logits, x) + kwargs["M_N"] * rate(mu, log_var)).mean(),
+        {"M_N": 1.0},
+        "your beta is 1",
+    ),
+    "as a Python number": (
+        lambda recon_x, x, mu, logvar: (
+            F.binary_cross_entropy(recon_x, x, reduction="sum") + 1e-3 * rate(mu, logvar).mean()
+        ).item(),
+        {**MNIST, "beta": 1e-3 / 16},
+        "the objective of a beta-VAE",
+    ),
+    "as a Python number, in float32": (
+        lambda logits, x, mu, logvar: (bce(logits.float(), x.float()) + rate(mu.float(), logvar.float())).sum().item(),
+        {},
+        "your beta is 1",
+    ),
+    "in place": (
+        lambda recon_x, x, mu, logvar: (
+            F.binary_cross_entropy(recon_x.clamp_(1e-7, 1 - 1e-7), x, reduction="sum")
+            - 0.5 * (1 + logvar - mu.pow_(2) - logvar.exp()).sum()
+        ),
+        {},
+        "your beta is 1",
+    ),
+    "in numpy": (
+        lambda mu, logvar: -0.5 * (1 + logvar.numpy() - mu.numpy() ** 2 - logvar.exp().numpy()).sum(-1),
+        {},
+        "the rate",
+    ),
+    "its total has another name": (
+        lambda logits, x, mu, logvar: {
+            "recon_loss": bce(logits, x).mean(),
+            "Total_Loss": (bce(logits, x) + rate(mu, logvar)).mean(),
+        },
+        {},
+        "your beta is 1",
+    ),
+    "its loss is a field that is not the first": (
+        lambda logits, x, mu, logvar: Output(bce(logits, x).mean(), (bce(logits, x) + rate(mu, logvar)).mean()),
+        {},
+        "your beta is 1",
+    ),
+    "its loss is an attribute": (
+        lambda mu, logvar: SimpleNamespace(loss=rate(mu, logvar).mean()),
+        {},
+        "the rate",
+    ),
+    "the rate by one draw of z": (
+        lambda z, mu, logvar: (td.Normal(mu, (logvar / 2).exp()).log_prob(z) - td.Normal(0.0, 1.0).log_prob(z)).sum(1),
+        {},
+        "the rate by its one draw of z, one number for each example",
+    ),
+    "a loss with one draw of z": (
+        lambda logits, x, z, mu, logvar: (
+            bce(logits, x) + (td.Normal(mu, (logvar / 2).exp()).log_prob(z) - td.Normal(0.0, 1.0).log_prob(z)).sum(1)
+        ).mean(),
+        {},
+        "minus the ELBO, averaged over the batch; your beta is 1",
+    ),
+    "a loss that takes z, with the rate in closed form": (
+        lambda x_hat, x, z, mu, logvar: F.binary_cross_entropy(x_hat, x, reduction="sum") + rate(mu, logvar).sum(),
+        {},
+        "minus the ELBO, summed over the batch",
+    ),
+    "log K written out": (
+        lambda log_w: (torch.logsumexp(log_w, 0) - math.log(4)).mean(),
+        {},
+        "the importance-weighted bound",
+    ),
+    "a likelihood that is reported": (
+        lambda log_w: -lse(log_w).mean().detach(),
+        {"called": "nll"},
+        "minus the importance-weighted bound",
+    ),
     "a cross-entropy per pixel": (
         lambda logits, x: F.binary_cross_entropy_with_logits(logits, x),
         {},
@@ -245,6 +377,24 @@ WRONG = {
         lambda x_hat, x, mu, logvar: F.binary_cross_entropy(x_hat, x) + rate(mu, logvar).mean(),
         MNIST,
         "beta were D = 784",
+    ),
+    "E2a: torch's names": (
+        lambda input, target, mu, logvar: F.binary_cross_entropy(input, target) + rate(mu, logvar).mean(),
+        {},
+        "beta were D = 10",
+    ),
+    "E1: as a Python number": (
+        lambda recon_x, x, mu, logvar: float(
+            F.binary_cross_entropy(recon_x, x, reduction="sum").detach()
+            + len(x) * (-0.5 * (1 + logvar - mu**2 - logvar.exp())).mean().detach()
+        ),
+        {"x": (128, 784), "mu": (128, 20)},
+        "beta were 1/J = 0.05",
+    ),
+    "E1: a rate by one draw": (
+        lambda z, mu, logvar: (td.Normal(mu, (logvar / 2).exp()).log_prob(z) - td.Normal(0.0, 1.0).log_prob(z)).mean(),
+        {},
+        "the mean over latent dimensions",
     ),
     "E2b: MMVAE PR #19, before it": (
         lambda logits, x, mu, logvar: F.binary_cross_entropy_with_logits(logits, x) + rate(mu, logvar).sum(),
@@ -358,6 +508,26 @@ WRONG = {
         {"called": "loss"},
         "under the name of a loss",
     ),
+    "E18: a beta-VAE's": (
+        lambda logits, x, mu, logvar: (-bce(logits, x) - 2 * rate(mu, logvar)).mean(),
+        {"called": "vae_loss"},
+        "under the name of a loss",
+    ),
+    "E18: a Gaussian decoder's": (
+        lambda x_hat, x, mu, logvar: -sse(x_hat, x) / 2 - rate(mu, logvar),
+        {"called": "loss"},
+        "under the name of a loss",
+    ),
+    "E18: a rate": (
+        lambda mu, logvar: 0.5 * (1 + logvar - mu**2 - logvar.exp()).sum(),
+        {"called": "kl_loss"},
+        "minus the rate, under the name of a loss",
+    ),
+    "E18: a reconstruction": (
+        lambda logits, x: -bce(logits, x).mean(),
+        {"called": "recon_loss"},
+        "minus a reconstruction term",
+    ),
     "E18b: EderSantana/gumbel #3": (
         lambda logits, x, mu, logvar: 10 * F.binary_cross_entropy_with_logits(logits, x) - rate(mu, logvar).mean(),
         {},
@@ -375,6 +545,16 @@ WRONG = {
         lambda x_hat, x, mu, logvar: (rate(mu, logvar) - td.Normal(x_hat, 0.5).log_prob(x).sum(1)).mean(),
         {"beta": 4.0, "sigma": 0.5},
         "beta is 4, and the rate is counted once",
+    ),
+    "E23: with a beta of its own that it does not use": (
+        lambda logits, x, mu, logvar, beta=1.0: (bce(logits, x) + rate(mu, logvar)).mean(),
+        {"beta": 4.0},
+        "beta is 4, and the rate is counted once",
+    ),
+    "E23b: in float32": (
+        lambda logits, x, mu, logvar: bce(logits.float(), x.float()).mean() + 0 * mu.sum().float(),
+        {},
+        "the rate is missing",
     ),
     "E23b: irmae #1": (lambda logits, x, mu, logvar: bce(logits, x).mean() + 0 * mu.sum(), {}, "the rate is missing"),
     "E24: ibp_vae #3": (
@@ -508,6 +688,15 @@ def test_grey_data_are_mentioned():
     assert "reported as a likelihood of grey images it is E9" in found.evidence[-1]
 
 
+def test_two_divisors_that_have_no_number():
+    found = audit(lambda logits, x, mu, logvar: bce(logits, x).sum() + rate(mu, logvar).mean())
+    assert (found.right, found.number) == (False, "")
+    assert "divided by different numbers; it is as if beta were 1/B = 0.1667" in found.verdict
+    found = audit(lambda x_hat, x, mu, logvar: sse(x_hat, x).sum() + rate(mu, logvar).mean())
+    assert (found.right, found.number) == (False, "")
+    assert "mean error" not in found.verdict
+
+
 def test_value_and_gradient_are_judged_apart():
     found = audit(lambda logits, x, mu, logvar: (bce(logits, x) + rate(mu.detach(), logvar)).mean())
     assert found.right is None
@@ -543,6 +732,229 @@ def test_noise_is_looked_at(sampler, phrase):
     assert phrase in found.verdict
 
 
+CONSTANTS = {
+    "no - 1": (lambda mu, logvar: -0.5 * (logvar - mu**2 - logvar.exp()).sum(1), "1.5 nats per example too much"),
+    "a prior's constant, twice": (
+        lambda z: -0.5 * (z**2 + 2 * math.log(2 * math.pi)).sum(1),
+        f"{1.5 * math.log(2 * math.pi):.4g} nats per example too little",
+    ),
+    "log 5 for K = 4": (
+        lambda log_w: torch.logsumexp(log_w, 0) - math.log(5),
+        "0.2231 nats per example too little",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "total"), [*itertools.product(CONSTANTS, ("examples", "sum", "mean"))])
+def test_a_constant_is_counted_per_example_whatever_the_total(name, total):
+    one, phrase = CONSTANTS[name]
+
+    def function(**given):
+        return REDUCTIONS[total](one(**given))
+
+    function.__signature__ = inspect.signature(one)
+    found = audit(function)
+    assert (found.right, found.number) == (False, ""), str(found)
+    assert f"gradient right, value {phrase}" in found.verdict
+
+
+def test_a_constant_is_printed_as_it_is_added():
+    found = audit(lambda logits, x, mu, logvar: (bce(logits, x) + rate(mu, logvar)).mean() + 5)
+    assert "a constant of 5 is added" in str(found)
+    found = audit(RIGHT["log K written out"][0])
+    assert "its constant is right only at K = 4" in str(found)
+
+
+SAID = {
+    "swapped": (
+        lambda recon_x, x, mu, logvar: F.binary_cross_entropy(x, recon_x, reduction="sum") + rate(mu, logvar).sum(),
+        {},
+        "as where the two arguments of a cross-entropy are swapped",
+    ),
+    "detached": (
+        lambda logits, x, mu, logvar: (bce(logits, x) + rate(mu, logvar)).mean().detach(),
+        {},
+        "no gradient reaches what it takes, which is right only if it is meant",
+    ),
+    "a bound, detached": (lambda log_w: lse(log_w).detach(), {}, "no gradient reaches what it takes"),
+    "free bits, detached": (
+        lambda mu, logvar, free_bits: rate(mu, logvar).clamp_min(free_bits).mean().detach(),
+        {"free_bits": 0.5},
+        "no gradient reaches what it takes",
+    ),
+    "a likelihood, half detached": (
+        lambda x_hat, x: F.binary_cross_entropy(x_hat.detach(), x) + 0 * x_hat.sum(),
+        {},
+        "something is detached",
+    ),
+    "a sampler with .sample()": (
+        lambda mu, logvar: td.Normal(mu, (logvar / 2).exp()).sample(),
+        {},
+        "no gradient reaches mu and sigma",
+    ),
+    "a sampler with its mean detached": (
+        lambda mu, logvar: mu.detach() + (logvar / 2).exp() * torch.randn_like(mu),
+        {},
+        "its gradient in mu is not that of mu + sigma epsilon",
+    ),
+    "a sampler with its spread detached": (
+        lambda mu, var: mu + var.detach().sqrt() * torch.randn_like(mu),
+        {},
+        "its gradient in sigma is not that of mu + sigma epsilon",
+    ),
+    "a capacity that no rate reaches": (
+        lambda logits, x, mu, logvar: bce(logits, x).mean() + 1000 * (rate(mu, logvar).mean() - 25).abs(),
+        {"x": (16, 64), "mu": (16, 10)},
+        "at larger means it is another form",
+    ),
+    "a capacity that the rate of 3 dimensions does not reach": (
+        lambda logits, x, mu, logvar: bce(logits, x).mean() + 1000 * (rate(mu, logvar).mean() - 5).abs(),
+        {},
+        "at J = 6 and larger means it is another form",
+    ),
+    "free bits above every rate": (
+        lambda logits, x, mu, logvar: (bce(logits, x) + rate(mu, logvar).clamp_min(80.0)).mean(),
+        {},
+        "at larger means it is another form",
+    ),
+    "a sampled rate per dimension": (
+        lambda mu, logvar: sampled_rate(mu, (logvar / 2).exp()),
+        {},
+        "random, with a spread that is none of those that are known",
+    ),
+    "in float32, a rate that rounding hides": (
+        lambda logits, x, mu, logvar: bce(logits.float(), x.float()).sum() + 1e-5 * rate(mu, logvar).sum().float(),
+        {},
+        "too small beside the other term for its weight to be seen",
+    ),
+    "with an epsilon, a rate that it hides": (
+        lambda x_hat, x, mu, logvar: (
+            1e-6 * rate(mu, logvar) - (x * (x_hat + 1e-8).log() + (1 - x) * (1 - x_hat + 1e-8).log()).sum(1)
+        ),
+        {},
+        "too small beside the other term for its weight to be seen",
+    ),
+    "E1 in float32": (
+        lambda logits, x, mu, logvar: (
+            bce(logits.float(), x.float()).sum() + rate(mu, logvar).sum().float() / mu.shape[1]
+        ),
+        {"x": (16, 784), "mu": (16, 20)},
+        "",
+    ),
+    "a beta that is no power of J": (
+        lambda logits, x, mu, logvar: (bce(logits, x) + rate(mu, logvar) / (mu.shape[1] + 1)).mean(),
+        {},
+        "it changes with J, and not as a power",
+    ),
+    "free bits above every rate, alone": (lambda mu, logvar: rate(mu, logvar).clamp_min(80.0), {}, "it is 0 x rate"),
+    "nothing of a rate": (lambda mu, logvar: 0 * (mu + logvar).sum(), {}, "it is 0 x rate"),
+    "nothing of a likelihood": (lambda x_hat, x: 0 * (x_hat + x).sum(), {}, "it is 0 x the sum over pixels"),
+    "nothing of a density": (lambda z: 0 * z.sum(1), {}, "it is 0 x log-density"),
+    "nothing of a bound": (lambda log_w: 0 * log_w.sum(0), {}, "it is 0 x"),
+    "the terms, not their sum": (
+        lambda logits, x, mu, logvar: (bce(logits, x).mean(), rate(mu, logvar).mean()),
+        {},
+        "judged: its first result of 2",
+    ),
+}
+
+
+def sampled_rate(mu, sigma):
+    q = td.Normal(mu, sigma)
+    z = q.rsample()
+    return q.log_prob(z) - td.Normal(0.0, 1.0).log_prob(z)
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_is_not_known_is_neither_right_nor_wrong(name):
+    function, given, phrase = SAID[name]
+    found = audit(function, **given)
+    assert (found.right, found.number) == (None, ""), str(found)
+    assert phrase in str(found)
+
+
+def test_numbers_have_no_gradient_and_it_is_said():
+    for function in (lambda mu, logvar: rate(mu, logvar).sum().item(), RIGHT["in numpy"][0]):
+        assert "it has no gradient" in audit(function).evidence[-1]
+    found = audit(lambda mu, logvar: (rate(mu, logvar), mu, logvar))
+    assert found.right
+    assert found.evidence[-1] == "judged: its first result of 3"
+
+
+class Loss(nn.Module):
+    """A loss as a module."""
+
+    def forward(self, recon_x, x, mu, logvar):
+        return F.binary_cross_entropy(recon_x, x, reduction="sum") + rate(mu, logvar).sum()
+
+
+def test_a_module_is_audited_as_it_is_called():
+    assert "minus the ELBO, summed over the batch" in audit(Loss()).verdict
+    with pytest.raises(ValueError, match="Loss is a class: give an instance"):
+        audit(Loss)
+
+
+def raising(error):
+    def function(mu, logvar):
+        raise error
+
+    return function
+
+
+REFUSED = {
+    "two for x": (
+        lambda x, target, mu, logvar: bce(x, target) + rate(mu, logvar),
+        {},
+        "'x' and 'target', which are both",
+    ),
+    "two for mu": (lambda mean, mu, logvar: rate(mean, logvar), {}, "'mean' and 'mu', which are both read as mu"),
+    "a name that is mistyped": (
+        lambda logits, x, mu, logvar, weight=1.0: (bce(logits, x) + weight * rate(mu, logvar)).mean(),
+        {"wieght": 4.0},
+        "wieght=4.0: the function does not take it; it takes logits, x, mu, logvar, weight",
+    ),
+    "a name of nothing": (rate, {"mu": "loc"}, "mu='loc': the function does not take it"),
+    "a number for a shape": (
+        lambda x, logits: bce(logits, x),
+        {"x": 5},
+        r"x is 5: expected a tensor or its shape, \(B, D\)",
+    ),
+    "no size": (lambda x, logits: bce(logits, x), {"x": (0, 5)}, r"x is \(0, 5\): expected"),
+    "no results": (lambda mu, logvar: {}, {}, r"returned \{\}: expected a number or a tensor"),
+    "nothing": (lambda mu, logvar: None, {}, "returned NoneType: expected a number or a tensor"),
+    "*args": (lambda *args: rate(*args[:2]), {}, r"takes \*args: wrap it in a lambda"),
+    "batches beside others": (
+        lambda mu, logvar, batches: rate(mu, logvar).mean() / batches,
+        {},
+        "takes 'batches' beside 'mu', 'logvar': give its value",
+    ),
+    "a layer in float32": (lambda mu, logvar: nn.Linear(3, 1)(mu), {}, r"what is drawn is float64: .*double\(\)"),
+    "values that are finite at first": (
+        lambda mu, logvar: rate(mu, logvar).mean() / (mu[0, 0] > 0.4).double(),
+        {},
+        "values that are not finite on some drawn inputs",
+    ),
+    **{
+        type(error).__name__: (raising(error), {}, f"fails on mu .*: {type(error).__name__}: ")
+        for error in (
+            KeyError("M_N"),
+            AssertionError(),
+            NameError("x"),
+            ZeroDivisionError(),
+            ValueError(),
+            StopIteration(),
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_judged_is_refused_in_words(name):
+    function, given, message = REFUSED[name]
+    with pytest.raises(ValueError, match=message):
+        audit(function, **given)
+
+
 class Model(nn.Module):
     """A small VAE with an error to choose."""
 
@@ -558,11 +970,17 @@ class Model(nn.Module):
 
     def loss(self, x, weight=1.0):
         mu, spread = self.encode(x)
-        sigma = spread.exp() if self.error in ("E24", "log sigma") else (spread / 2).exp()
+        sigma = spread.exp() if self.error.startswith(("E24", "log sigma")) else (spread / 2).exp()
         z = mu if self.error == "E11a" else mu + sigma * torch.randn_like(mu)
-        kl = {"E1": rate(mu, spread) / 3, "log sigma": rate(mu, 2 * spread)}.get(self.error, rate(mu, spread))
+        z = z.detach() if self.error.endswith("z detached") else z
+        kl = {"E1": rate(mu, spread) / 3, "log sigma": rate(mu, 2 * spread)}.get(
+            self.error.partition(",")[0], rate(mu, spread)
+        )
         if self.error == "one draw":
             kl = (td.Normal(mu, sigma).log_prob(z) - td.Normal(0.0, 1.0).log_prob(z)).sum(1)
+        if self.error == "score left out":
+            kl = (td.Normal(mu.detach(), sigma.detach()).log_prob(z) - td.Normal(0.0, 1.0).log_prob(z)).sum(1)
+        kl = kl.detach() if self.error == "rate detached" else kl
         out = self.decode(z)
         return (F.binary_cross_entropy(out, x.view(-1, 12), reduction="none").sum(1) + weight * kl).mean()
 
@@ -570,7 +988,7 @@ class Model(nn.Module):
 DATA = torch.linspace(0, 1, 60).view(5, 12).round()
 
 
-@pytest.mark.parametrize("error", ["", "log sigma", "one draw", "E24", "E11a", "E1"])
+@pytest.mark.parametrize("error", ["", "log sigma", "one draw", "score left out", "E24", "E11a", "E1"])
 def test_a_whole_model_is_called_as_it_is(error):
     model = Model(error)
     before = dict(model.__dict__)
@@ -583,6 +1001,36 @@ def test_a_whole_model_is_called_as_it_is(error):
     assert audit(model.loss, x=DATA, encode=model.encode, decode=model.decode, weight=0.0).right is False
     if error == "E11a":
         assert audit(model.eval().loss, x=DATA, encode=model.encode, decode=model.decode).number == "E11b"
+
+
+@pytest.mark.parametrize(
+    ("error", "phrase"),
+    [
+        ("z detached", "in z no gradient reaches"),
+        ("log sigma, z detached", "in z no gradient reaches"),
+        ("rate detached", "something is detached"),
+    ],
+)
+def test_a_whole_model_that_is_detached(error, phrase):
+    model = Model(error)
+    found = audit(model.loss, x=DATA, encode=model.encode, decode=model.decode)
+    assert found.right is None, str(found)
+    assert f"value right, gradient not: {'minus' if error.endswith('z detached') else 'its'}" in found.verdict
+    assert phrase in found.verdict
+
+
+def test_a_whole_model_that_cannot_be_called_is_refused_in_words():
+    model = Model()
+    asked = {"x": DATA, "encode": model.encode, "decode": model.decode}
+    refused = [
+        ({"x": DATA.to(torch.uint8)}, r"encode fails on \(5, 12\) uint8: "),
+        ({"foo": 3}, "foo=3: the function does not take it; it takes x, weight"),
+        ({"decode": lambda z: (z, z)}, "decode returned tuple: wrap it"),
+        ({"encode": lambda x: ("a", "b")}, "encode returned no pair of tensors"),
+    ]
+    for changed, message in refused:
+        with pytest.raises(ValueError, match=message):
+            audit(model.loss, **asked | changed)
 
 
 def test_a_model_of_modules_or_of_functions_that_are_handed_in():
@@ -649,12 +1097,15 @@ def test_from_the_shell(tmp_path, capsys):
     file = tmp_path / "losses.py"
     file.write_text(
         "def kl(mu, logvar):\n    return 0.5 * (mu**2 + logvar.exp() - 1 - logvar).sum()\n\n"
-        "def mean(mu, logvar):\n    return kl(mu, logvar) / mu.numel()\n"
+        "def mean(mu, logvar):\n    return kl(mu, logvar) / mu.numel()\n\n"
+        "def nll(batches):\n    return -sum(b.sum() for b in batches) / sum(map(len, batches))\n"
     )
     assert main(["audit", f"{file}:kl"]) == 0
     assert capsys.readouterr().out.startswith("right: the rate, the KL divergence to N(0, I), summed over the batch\n")
     assert main(["audit", f"{file}:mean", "--latents", "20"]) == 3
     assert "beta is 0.05" in capsys.readouterr().out
+    assert main(["audit", f"{file}:nll", "--latents", "20"]) == 0
+    assert "each example counts once" in capsys.readouterr().out
     assert main(["audit", f"{file}:absent"]) == 1
     assert "has no function 'absent'" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"expected FILE.py:function, with a file that exists"):

@@ -109,6 +109,13 @@ def running(batches):
     return -mean
 
 
+def test_a_level_that_float32_hides_is_not_called_left_out():
+    warm = audit(lambda log_px, kl_1, kl_2: (kl_1 + 1e-4 * kl_2 - log_px.mean(0)).float().mean())
+    assert warm.right is None
+    assert "rate_2 is there, but too small" in str(warm)
+    assert audit(lambda log_px, kl_1, kl_2: (kl_1 - log_px.mean(0)).float().mean() + 0 * kl_2.sum()).number == "E25b"
+
+
 COUNTED = {
     "all at once": lambda batches: -torch.cat(batches).mean(),
     "sum over number": lambda batches: -sum(b.sum() for b in batches) / sum(map(len, batches)),
@@ -118,6 +125,7 @@ COUNTED = {
     "a float": lambda batches: -math.fsum(x for b in batches for x in b.tolist()) / sum(map(len, batches)),
     "in bits": lambda batches: -torch.cat(batches).mean() / math.log(2),
     "per pixel": lambda batches, pixels=784: -torch.cat(batches).mean() / pixels,
+    "among others": lambda batches: {"count": 9.0, "loss": -torch.cat(batches).mean()},
 }
 
 
@@ -147,6 +155,10 @@ def test_an_average_that_is_none():
     assert audit(lambda batches: torch.cat(batches).median()).right is None
     with pytest.raises(ValueError, match="values that are not finite"):
         audit(lambda batches: torch.cat(batches).log().mean())
+    with pytest.raises(ValueError, match=r"fails on .*AttributeError"):
+        audit(lambda batches: batches.mean())
+    with pytest.raises(ValueError, match=r"returned \(9,\) for its batches: expected one number"):
+        audit(lambda batches: torch.cat(batches))
 
 
 def drawn(mu, sigma):
@@ -214,6 +226,8 @@ def test_a_wrong_estimator_is_named(estimator, number):
 
 
 def test_an_estimator_without_a_gradient():
+    with pytest.raises(ValueError, match=r"fails on .*KeyError"):
+        audit(lambda mu, sigma, log_likelihood: {}["z"])
     assert "no gradient reaches mu" in audit(lambda mu, sigma, log_likelihood: log_likelihood(mu.detach())).verdict
     odd = audit(lambda mu, sigma, log_likelihood: (mu**3).sum(1) + log_likelihood(mu))
     assert odd.right is None

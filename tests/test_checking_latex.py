@@ -1,8 +1,9 @@
 import math
 
+import numpy as np
 import pytest
 
-from vaelib.checking.reader.arithmetics import numpy_namespace
+from vaelib.checking.reader.arithmetics import Unsaid, flint_namespace, numpy_namespace, sympy_namespace
 from vaelib.checking.reader.equations import Equation
 from vaelib.checking.reader.latex import heads, read
 from vaelib.checking.reader.laws import Values
@@ -73,6 +74,96 @@ def test_the_conventions(text, names, expected):
     assert value(text, **names) == pytest.approx(expected, rel=1e-9)
 
 
+X, A = np.array([3.0, -4.0, 1.0]), np.arange(1.0, 10.0).reshape(3, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "expected"),
+    [
+        # 3. What follows the bracket of a function is not in its argument; bars are no bracket.
+        (r"\log(a)^2", {"a": math.e**3}, 9),
+        (r"\exp(a)^2", {"a": 3}, math.exp(6)),
+        (r"\tanh(a)^2 b", {"a": 1.0, "b": 2}, 2 * math.tanh(1) ** 2),
+        (r"\operatorname{erf}(a)^{2}", {"a": 1.0}, math.erf(1) ** 2),
+        (r"\log{\left(a\right)} \log{\left(b\right)}", {"a": math.e**2, "b": math.e**3}, 6),
+        (r"\log{{(a)}} b", {"a": math.e, "b": 5}, 5),
+        (r"\operatorname{tr}(A)^2", {"A": A}, 225),
+        (r"\det(A)^{-1/2}", {"A": np.diag([2.0, 2.0, 4.0])}, 0.25),
+        (r"\log |a|^2 + 1", {"a": -math.e}, 3),
+        (r"\log\log a", {"a": math.exp(math.e)}, 1),
+        (r"\log_2 8", {}, 3),
+        (r"\log_{10}(a)^2", {"a": 1000}, 9),
+        # 4. and 8. Bounds of both indices, in either order; an index and the next one are neighbours.
+        (r"\sum_{i,j=1}^n a_{ij}", {"a": A, "n": 2}, 12),
+        (r"\prod^{n}_{i,j=1} a_{ij}", {"a": A, "n": 2}, 40),
+        (r"\sum_{i=1,j=2}^3 a_{ij}", {"a": A}, 33),
+        (r"\sum^n_{i=1} x_i", {"x": X, "n": 2}, -1),
+        (r"\sum_{i=0}^{1} x_i x_{i+1}", {"x": X}, -16),
+        (r"\sum_{i=0}^{1} (x_{i+1} - x_i)", {"x": X}, -2),
+        (r"\sum_{i=0}^{2} x_i x_{2-i}", {"x": X}, 22),
+        (r"\sum_{i=0}^1 \sum_{j=1}^2 a_{i+1,j}", {"a": A}, 24),
+        (r"\sum_{i=2}^3 x_i x_{i-1}", {"x": X}, -16),
+        (r"x_{t+1,2}", {"x": A, "t": 1}, 5),
+        # 5. One number.
+        ("60{,}000 + 0.5", {}, 60000.5),
+        (r"\frac12 3", {}, 1.5),
+        (r"2^3 4", {}, 32),
+        # 10. Norms and roots.
+        (r"\|x\|_1", {"x": X}, 8),
+        (r"\lVert x \rVert_{1}", {"x": X}, 8),
+        (r"\|x\|_2^2", {"x": X}, 26),
+        (r"\|x\|_\infty^2", {"x": X}, 16),
+        (r"\sum_{i=1}^{3} \|x_i\|_\infty", {"x": X}, 8),
+        (r"\|A\|_F^2", {"A": A}, 285),
+        (r"\sqrt[3]{a} b", {"a": 8.0, "b": 2}, 4),
+        # Cases with words, a roman d, a set, a comment.
+        (r"\begin{cases} a & k = 0 \\ b & \text{otherwise} \end{cases}", {"a": 1, "b": 2, "k": 1}, 2),
+        (r"\begin{cases} a & \text{if } k = 0 \\ b & \text{if } k > 0 \end{cases}", {"a": 1, "b": 2, "k": 1}, 2),
+        (r"\int_0^1 2 x\, \mathrm{d}x", {}, 1),
+        (r"\int_0^1 2 x \mathrm dx", {}, 1),
+        (r"\frac{d}{dx} x^2 + d", {"d": 2.0, "x": 3.0}, 8),
+        (r"\frac{\mathrm{d}}{\mathrm{d}x} x^2", {"d": 2.0, "x": 3.0}, 6),
+        (r"\frac{d}{2}", {"d": 3.0}, 1.5),
+        (r"x_{\mathrm{d}}", {"xd": 2}, 2),
+        (r"\max\{a, b\}^2", {"a": 1, "b": 2}, 4),
+        ("a + b % and no more\n", {"a": 1, "b": 2}, 3),
+    ],
+)
+def test_what_is_printed_in_everyday_ways_has_its_everyday_value(text, names, expected):
+    assert value(text, **names) == pytest.approx(expected, rel=1e-9)
+
+
+def test_norms_and_roots_have_the_same_value_in_every_arithmetic():
+    for text, expected in ((r"\|x\|_1", 8), (r"\|x\|_\infty", 4), (r"\sqrt[3]{\|x\|_1}", 2), (r"\log_2 \|x\|_1", 3)):
+        for f in (numpy_namespace(), sympy_namespace(), flint_namespace()):
+            names = {"x": np.array([f.number(digits) for digits in ("3", "-4", "1")])}
+            assert float(Values(f, names).of(read(text)[0].sides[0])) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "said"),
+    [
+        (r"\log|A|", {"A": A}, r"bars around a matrix: its determinant is written as \\det"),
+        (r"\|A\|_2", {"A": A}, "a norm of a matrix, which has several"),
+        (r"\|A\|_\infty", {"A": A}, "a norm of a matrix, which has several"),
+        (r"\sum_{i=0}^1 \sum_{j=1}^2 a_{i+j,j}", {"a": A}, "one of its indices counts from zero, the other from one"),
+        (r"\sum_{i=0}^{1} x_i x_1", {"x": X}, "x1 beside an index that counts from zero"),
+        (r"\sum_{i=1}^{2} x_{i-1}", {"x": X}, "and no index"),
+        (r"\begin{cases} a & \text{if it rains} \\ b & k = 1 \end{cases}", {"a": 1, "b": 2, "k": 1}, "'if it rains'"),
+        ("f'(x, y)", {"f(x,y)": lambda x, y: x * x * y, "x": 3, "y": 1}, r"f'\(x,y\): nobody has said"),
+        ("f'_1(x, y)", {"f1(x,y)": lambda x, y: x * x * y, "x": 3, "y": 1}, "nobody has said"),
+    ],
+)
+def test_what_has_no_one_meaning_is_unsaid(text, names, said):
+    with pytest.raises(Unsaid, match=said):
+        value(text, **names)
+
+
+def test_a_prime_is_kept_at_a_function_and_not_at_its_argument():
+    names = {"f(x,y)": lambda x, y: x * x * y, "f'(x,y)": lambda x, y: 2 * x * y, "x": 3, "x'": 5, "y": 1}
+    assert [value(text, **names) for text in ("f(x, y)", "f'(x, y)", "f(x', y)")] == [9, 6, 25]
+
+
 def test_a_name_is_a_function_only_if_it_is_said_to_be():
     names = {"a": 2.0, "b": 3.0}
     assert value("u (1 + b)", u=2.0, **names) == 8
@@ -104,6 +195,9 @@ def test_statements_and_their_words():
     assert line[2].when == "for every"
     assert [s.relations for s in read(r"\boxed{\;a = b\;}")] == [("==",)]
     assert read(r"\text{cost} = c")[0].sides[0].parts == ("cost", None)
+    for between in (r", \quad", r"\quad\text{and}\quad", r"\quad\Longrightarrow\quad"):
+        assert len(read(rf"a = b {between} - c = d")) == 2
+    assert len(read(r"a = b. \qquad \square")) == 2  # a name alone is a remark
 
 
 @pytest.mark.parametrize(
@@ -116,6 +210,44 @@ def test_statements_and_their_words():
         (r"\mathrm{KL}(q, p)", "between the two distributions"),
         (r"a = 2 \mid b", "expected a relation, a comma or the end"),
         ("", "expected a statement"),
+        (r"\log a \log b", r"after ...\\log a at '\\\\log b': expected .* two ways"),
+        (r"\log a / \log b", r"at '\\\\log b': expected .* two ways"),
+        (r"\log a \cdot \operatorname{erf}(b)", "two ways"),
+        (r"\log |a| b", r"at 'b': expected .* \\log \|a\| b can be read in two ways"),
+        (r"\log \lvert a \rvert b", "two ways"),
+        (r"\log \|x\| / b", "two ways"),
+        (r"\log{(a)^2}", r"at '\^2}': expected }"),
+        (r"\exp_2 8", "expected no index of a function's name"),
+        (r"\|x\|_p", r"at 'p': expected 1, 2, \\infty or F, the index of a norm"),
+        ("||x||^2", r"expected \\\| for a norm"),
+        ("|x|_1", r"expected \\\| for a norm"),
+        (r"\sum_{i,j \le 2} a_{ij}", "expected a bound for each of the indices, or for none"),
+        (r"\sum_{i \le 2}^3 x_i", "expected no second upper bound"),
+        (r"\sum x_i", "expected _ and what it runs over"),
+        (r"\sum^n x_i", "expected _ and what it runs over"),
+        (r"\prod(x)", "expected _ and what it runs over"),
+        ("x^{(2)}", r"at '{\(2\)}': expected a power without brackets"),
+        ("x^{[t]}", "expected a power without brackets"),
+        ("x_{(1)}", "expected an index without brackets"),
+        ("x_{2(t-1)}", "expected an index without brackets"),
+        ("x_{2t-1}", "expected a comma before an index with a sign"),
+        ("x_{i j+1}", "expected a comma before an index with a sign"),
+        ("n!!", "expected one !"),
+        (r"\frac{dy}{dx}", "expected d alone above dx"),
+        (r"\frac{d^2}{dx^2} x^2", "expected d alone above dx"),
+        (r"60\,000", "at '000': expected no second number"),
+        ("a = 1 000", "expected no second number"),
+        ("a = 1,000", r"expected a space after the comma, or \{,\} within a number"),
+        ("a = 1, 000", "at '000': expected a statement with a relation"),
+        (".5 a", "at '.5 a': expected a digit before the point"),
+        ("a = b + .5", "expected a digit before the point"),
+        ("1e-3", "expected a power of 10 written out"),
+        ("2.5E3", "expected a power of 10 written out"),
+        (r"a = b \quad + c", r"at '\+ c': expected a comma"),
+        (r"a = b \\ - c = d", "at '- c = d': expected a comma"),
+        ("x²", "at '²': expected a number, a name or a bracket"),
+        ("x_²", "expected a number, a name or a bracket"),
+        (r"\begin{cases} a & k = 0 \text{ and so on} \\ b & k = 1 \end{cases}", "expected the end of the case"),
     ],
 )
 def test_what_cannot_be_read_is_an_error_with_its_place(text, said):

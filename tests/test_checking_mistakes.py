@@ -250,6 +250,13 @@ def test_formulas_of_others_are_compared_by_value():
     assert e5.matches(lambda mu, sigma: 0.5 * (mu[0] ** 2 + sigma[0] ** 2 - 1) - 2 * np.log(sigma[0]), J=1)
     assert named(lambda w: np.log(w.sum())) == ("E10b",)
     assert named(lambda W: np.log(W.mean(1)).mean()) == ("E21",)
+    for unread, message in (
+        (r"\frac{1", "expected }"),
+        (lambda weights: 0.0, "takes weights"),
+        (lambda mu: mu, "gives"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            named(unread)
     with pytest.raises(ValueError, match="the formula takes weights: expected a function of some of J, "):
         e5.matches(lambda weights: 0.0)
     with pytest.raises(ValueError, match=r"gives \(\d,\): expected one number"):

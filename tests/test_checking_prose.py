@@ -87,6 +87,11 @@ def problems_of(tmp_path):
         ("3, 15, 105 are moments", ["105"]),
         ("from $10^{-3}$ to $10^3$", ["10^{-3}", "10^3"]),
         ("25 draws ([notebook 02](02.ipynb))", ["25"]),
+        ("In chapter 8, 86.7 nats, in table 2, 875 nats, of version 3, 12 weights", ["86.7", "875", "12"]),
+        ("Figures 3 and 4, and 5 and 20 nats", ["20"]),
+        ("For $K<L$ it loses 86.7 nats and 912 bits, where $a>b$", ["86.7", "912"]),
+        ("in 1900 of them the loss, 1750, is high", ["1900", "1750"]),
+        ("It loses .05 of it, 9 percent, or 9 per cent", [".05", "9", "9"]),
     ],
 )
 def test_number_needs_a_mark(text, found):
@@ -103,7 +108,7 @@ def test_number_needs_a_mark(text, found):
         "[here](a_200.5.png)",
         "<img width='300.5'>",
         "(7.2), (D7.1) to (7.3), (a2.3), claim 2.7, claims 9.11 and 9.12, notebook 07, S7, E5b",
-        "Burda et al. (2016), Jensen 1906, ICLR 2014, since 1998",
+        "Burda et al. (2016), Jensen 1906, ICLR 2014, since 1998, Luo, 2022; Burda et al., 2016, 2017",
         "eq. 2.113-2.117, section 10.1.2, table 1, appendix B.200, arXiv 1509.00519, keras #3283",
         "**Reading:** 70 minutes. **Running:** about 30 seconds",
         "Python 3.11.7, the 100th image, *Republic* 514a, 7 at s = 1",

@@ -375,6 +375,15 @@ def test_evaluate_prints_one_line_of_json_with_the_nll_of_the_library(run, vaeli
     assert (line["samples"], line["images"], line["seed"]) == (7, 4, 3)
 
 
+def test_the_standard_error_of_one_image_is_null(run, vaelib):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    line = json.loads(vaelib("evaluate", run, "--samples", 2, "--images", 1, "--device", "cpu"), parse_constant=refuse)
+    assert line["stderr"] is None
+    assert line["nll"] > 0
+
+
 def test_bundled_data_are_trained_on_and_evaluated(tmp_path, vaelib):
     options = ["--data", "binarized_mnist", "--images", 300, "--epochs", 1, *SMALL]
     vaelib("train", "--out", tmp_path / "a", *options)

@@ -87,6 +87,20 @@ def test_sizes_may_be_integers_of_numpy():
     assert all(type(size) is int for size in (gaussian.inputs, *gaussian.event))
 
 
+@pytest.mark.parametrize("name", sorted(LIKELIHOODS))
+def test_networks_may_be_half_as_precise_but_densities_may_not(name):
+    torch.manual_seed(0)
+    conditional, z = LIKELIHOODS[name](3, (1, 2, 2), (4,)), torch.randn(5, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = conditional(z)
+        assert half.log_prob(torch.ones(5, 1, 2, 2)).dtype == torch.float32
+    base, whole = half.base_dist, conditional(z).base_dist
+    for parameter in base.arg_constraints:
+        if parameter != "probs":  # which torch makes of the logits
+            assert getattr(base, parameter).dtype == torch.float32
+            assert torch.allclose(getattr(base, parameter), getattr(whole, parameter), atol=0.02)  # of a bfloat16
+
+
 def test_fixed_scale_is_the_standard_deviation_not_the_variance():
     gaussian = vl.Gaussian(16, 2, scale=0.3)  # E24
     assert torch.equal(gaussian(images()).stddev, torch.full((3, 2), 0.3))

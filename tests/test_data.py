@@ -182,6 +182,46 @@ def test_a_slice_of_a_split_keeps_images_and_labels_together(mnist):
     assert mnist.test[2:6].latents is None
 
 
+@pytest.mark.parametrize(
+    "rows", [[5, 3], range(2, 4), np.array([5, 3]), torch.arange(8) > 5, np.arange(8) > 5], ids=str
+)
+def test_rows_may_be_any_list_of_indices_or_mask(rows):
+    split = data.Split(torch.rand(8, 1, 28, 28), torch.arange(8))
+    assert split[rows].images.shape == (2, 1, 28, 28)
+    assert torch.equal(split[rows].images, split.images[split[rows].labels])
+
+
+@pytest.mark.parametrize("labels", [None, torch.arange(5)], ids=["plain", "labelled"])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        0,
+        np.int64(0),
+        torch.tensor(0),
+        True,
+        None,
+        ...,
+        (0, 1),
+        (slice(2), 0),
+        1.5,
+        "train",
+        torch.ones(5, 1, 28, 28) > 0,
+    ],
+    ids=lambda rows: type(rows).__name__,
+)
+def test_a_split_has_no_rows_of_another_kind(rows, labels):
+    """One image, or the pixels under a mask, would be a Split without its axes."""
+    with pytest.raises(ValueError, match=r"the rows of a Split are .*: expected a slice, a mask .* split\.images\[i\]"):
+        data.Split(torch.rand(5, 1, 28, 28), labels)[rows]
+
+
+def test_a_loader_of_a_split_is_told_to_take_its_images():
+    split = data.Split(torch.rand(5, 1, 28, 28), torch.arange(5))
+    with pytest.raises(ValueError, match=r"a DataLoader takes split\.images"):
+        next(iter(torch.utils.data.DataLoader(split, 2)))
+    assert next(iter(torch.utils.data.DataLoader(split.images, 2))).shape == (2, 1, 28, 28)
+
+
 def test_what_one_user_changes_another_does_not_get():
     data.load("omniglot").test.images.zero_()
     assert data.load("omniglot").test.images.max() == 1
@@ -236,6 +276,22 @@ def test_binarise_refuses_what_is_no_probability(bad, dtype):
     x[1, 2] = bad
     with pytest.raises(ValueError, match=r"outside \[0, 1\] or NaN: .*divide 8-bit images by 255"):
         data.binarise(x)
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize(
+    ("x", "says"),
+    [
+        (torch.ones(3, dtype=torch.int64), "x is torch.int64: expected a floating-point tensor"),
+        (torch.ones(3, dtype=torch.uint8), "divide 8-bit images by 255"),
+        (torch.ones(3, dtype=torch.bool), "x is torch.bool: expected"),
+        (np.ones(3, dtype=np.float32), "x is ndarray: expected a floating-point tensor; use torch.as_tensor"),
+        ([0.5], "x is list: expected"),
+    ],
+)
+def test_binarise_refuses_what_is_no_tensor_of_floats(x, says, check):
+    with pytest.raises(ValueError, match=says):
+        data.binarise(x, check=check)
 
 
 @pytest.mark.parametrize("name", ["minst", "", "MNIST", 3, None, Path("mnist")], ids=repr)

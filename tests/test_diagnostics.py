@@ -229,6 +229,18 @@ def test_a_memorised_image_is_found_at_distance_zero():
     assert torch.equal(train[indices[:, 0]], train[7:9])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("count", [20, 40])  # from 26 rows on torch multiplies matrices, which loses digits
+def test_neighbours_far_from_the_origin_are_told_apart(count, dtype):
+    train = 100 + 0.01 * torch.randn(count, 784, generator=torch.Generator().manual_seed(0))
+    distances, indices = vl.diagnostics.nearest(train[:5].to(dtype), train)
+    assert indices[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert distances.max() == 0
+    distances, indices = vl.diagnostics.nearest(train[:5] + 0.001, train)
+    assert indices[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert distances.flatten().tolist() == pytest.approx([0.028] * 5, rel=0.01)
+
+
 class Sign(nn.Module):
     """N(3 sign(c) + shift, 1)."""
 
@@ -391,3 +403,20 @@ def test_a_refusal_leaves_the_callers_random_numbers_where_they_were(refused):
 
 
 CORRELATED, HALF = LinearGaussianChain.random([3, 2]).model(), half()
+
+
+class Bent(nn.Module):
+    """exp of N(c, 1/4), of which torch knows no mean: e^(c + 1/8)."""
+
+    def forward(self, condition):
+        base = torch.distributions.Independent(torch.distributions.Normal(condition, 0.5), 1)
+        return torch.distributions.TransformedDistribution(base, [torch.distributions.ExpTransform()])
+
+
+def test_a_posterior_without_a_mean_in_closed_form_is_averaged_over_draws():
+    model = vl.VAE(Bent(), vl.Gaussian(2, 2, (3,)), vl.StandardNormal(2))
+    x = torch.tensor([[0.0, 1.0], [0.5, -1.0]])
+    (found,) = vl.diagnostics.posterior_means(model, x, samples=20_000)
+    assert torch.allclose(found, (x + 1 / 8).exp(), rtol=0.02)
+    assert vl.diagnostics.active_units(model, x, samples=50)[0].tolist() == [True, True]
+    assert len(vl.diagnostics.collapse_report(model, x).splitlines()) == 1

@@ -296,3 +296,28 @@ def test_a_model_that_was_saved_is_the_same(tmp_path):
 def test_what_cannot_be_meant_is_refused_in_words(make, says):
     with pytest.raises(ValueError, match=re.escape(says)):
         make()
+
+
+class Noisy(nn.Module):
+    """A guess that is another while it is trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop, self.norm = nn.Dropout(0.5), nn.BatchNorm1d(2)
+
+    def forward(self, z, log_snr):
+        return self.norm(self.drop(z.flatten(0, -2))).view(z.shape)
+
+
+def test_errors_are_measured_in_evaluation_mode():
+    model, x = chain(3, Noisy()), torch.randn(400, 2)
+    model.train()
+    torch.manual_seed(1)
+    model.measure(x)
+    found = [decoder.error.clone() for decoder in model.decoders[1:]]
+    assert model.guess.norm.running_mean.tolist() == [0, 0]
+    assert all(part.training for part in model.modules())
+    model.eval()
+    torch.manual_seed(1)
+    model.measure(x)
+    assert all(a.equal(decoder.error) for a, decoder in zip(found, model.decoders[1:], strict=True))

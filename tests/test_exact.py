@@ -128,12 +128,77 @@ def test_exact_densities_are_not_validated_either():
     assert scalar_chain().prior()._validate_args is False
 
 
-def test_wrong_shapes_are_refused():
-    eye = torch.eye(2)
-    with pytest.raises(ValueError, match="expected \\(size, inputs\\)"):
-        LinearGaussian(torch.zeros(2, 3), torch.zeros(3), eye)
-    with pytest.raises(ValueError, match="at least one decoder"):
-        LinearGaussianChain([], GaussianPrior(torch.zeros(2), eye))
+def linear(covariance: torch.Tensor) -> LinearGaussian:
+    return LinearGaussian(torch.ones(len(covariance), 1), torch.zeros(len(covariance)), covariance)
+
+
+def prior(size: int) -> GaussianPrior:
+    return GaussianPrior(torch.zeros(size), torch.eye(size))
+
+
+def decoders(*sizes: int) -> list[LinearGaussian]:
+    return [LinearGaussian(torch.ones(below, above), torch.zeros(below), torch.eye(below)) for above, below in sizes]
+
+
+LOPSIDED = torch.tensor([[1.0, 5.0], [0.0, 1.0]])  # the algebra would read its lower half alone
+OF_TWO_SCALES = torch.tensor([[1e8, 0.5], [0.0, 1e-8]], dtype=torch.float64)  # 0.5 is half of what could be there
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: LinearGaussian(torch.zeros(2, 3), torch.zeros(3), torch.eye(2)), r"expected \(size, inputs\)"),
+        (lambda: LinearGaussian([[1.0]], [0.0], [[1.0]]), "weight is list: expected a floating-point tensor"),
+        (lambda: LinearGaussian(torch.ones(1, 1), torch.zeros(1), [[1.0]]), "covariance is list: expected"),
+        (lambda: linear(LOPSIDED), r"not symmetric or not finite: expected S equal to S\.T"),
+        (lambda: linear(OF_TWO_SCALES), r"expected S equal to S\.T"),
+        (lambda: linear(torch.full((2, 2), math.nan)), "not finite: expected"),
+        (lambda: linear(torch.ones(2, 2)), "singular or has negative variances: expected it positive definite"),
+        (lambda: linear(torch.zeros(2, 2)), "expected it positive definite"),
+        (lambda: linear(torch.diag(torch.tensor([1.0, -1.0]))), "expected it positive definite"),
+        (lambda: GaussianPrior(torch.zeros(2), LOPSIDED), r"expected S equal to S\.T"),
+        (lambda: GaussianPrior(torch.zeros(2), torch.ones(2, 2)), "expected it positive definite"),
+        (
+            lambda: GaussianPrior(torch.zeros(3), torch.eye(2)),
+            r"mean \(3,\), covariance \(2, 2\): expected \(size,\) and",
+        ),
+        (lambda: GaussianPrior(torch.zeros(1, 2), torch.eye(2)), r"mean \(1, 2\), .* expected"),
+        (lambda: GaussianPrior(torch.zeros(2), torch.ones(2)), r"covariance \(2,\): expected"),
+        (lambda: LinearGaussianChain([], prior(2)), "at least one decoder"),
+        (
+            lambda: LinearGaussianChain(decoders((3, 2)), prior(5)),
+            "decoder 1 takes 3 numbers, the prior is of 5: expected as many",
+        ),
+        (lambda: LinearGaussianChain(decoders((3, 2)), prior(2)), "decoder 1 takes 3 numbers, the prior is of 2"),
+        (
+            lambda: LinearGaussianChain(decoders((3, 2), (1, 4)), prior(1)),
+            "decoder 1 takes 3 numbers, decoder 2 gives 4: expected as many",
+        ),
+        (
+            lambda: chain(2).log_px(torch.zeros(5, 1, 4)),
+            r"\(5, 1, 4\): expected \(B, 4\); give images as x.flatten\(1\)",
+        ),
+        (lambda: chain(2).log_px(torch.zeros(4)), r"x has shape \(4,\): expected \(B, 4\)"),
+        (lambda: chain(2).elbo(torch.zeros(4), chain(2).posteriors()), r"x has shape \(4,\): expected \(B, 4\)"),
+        (lambda: chain(2).elbo(torch.zeros(2, 5, 4), chain(2).posteriors()), r"\(2, 5, 4\): expected \(B, 4\)"),
+        (lambda: chain(2).elbo(x_for(2), chain(2).posteriors()[:1]), r"\[\(4, 3\)\]: expected \[\(4, 3\), \(3, 2\)\]"),
+        (lambda: chain(2).elbo(x_for(2), []), r"\[\]: expected \[\(4, 3\), \(3, 2\)\], one for each level"),
+        (lambda: chain(1).elbo(x_for(1), decoders((4, 2), (2, 1))), r"\[\(4, 2\), \(2, 1\)\]: expected \[\(4, 3\)\]"),
+        (lambda: chain(1).elbo(x_for(1), decoders((4, 1))), r"expected \[\(4, 3\)\], one for each level"),
+        (lambda: chain(1).elbo(x_for(1), decoders((3, 4))), r"\[\(3, 4\)\]: expected \[\(4, 3\)\]"),
+    ],
+)
+def test_what_does_not_fit_is_refused(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_covariance_may_be_as_asymmetric_as_rounding_makes_it(dtype):
+    root = torch.randn(40, 60, generator=torch.Generator().manual_seed(0)).to(dtype)
+    covariance = torch.linalg.inv(root @ root.T / 60)
+    assert not torch.equal(covariance, covariance.T)
+    assert torch.equal(linear(covariance).covariance, covariance)
 
 
 # --- Probabilistic PCA ------------------------------------------------------------------------------------------------
@@ -282,6 +347,43 @@ def test_a_discrete_table_by_enumeration():
     assert torch.allclose(t.elbo(), (q * (joint / q).log()).sum(0), atol=1e-14)
     gap = t.log_px() - t.elbo()
     assert torch.allclose(gap, (q * (q / t.posterior()).log()).sum(0), atol=1e-14)  # KL(q || posterior)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "says"),
+    [
+        (
+            [(3, 3), (3,), ()],
+            r"log_joint \(3, 3\), log_q \(3,\), log_volume \(\): expected \(M, B\), \(M, B\) and \(M,\)",
+        ),
+        ([(3, 4), (3, 1), ()], r"log_q \(3, 1\).*: expected"),
+        ([(3,), (3,), ()], r"log_joint \(3,\).*: expected"),
+        ([(3, 2), (3, 2), (2,)], r"log_volume \(2,\): expected"),
+        ([(3, 2), (3, 2), (1,)], r"log_volume \(1,\): expected"),
+        ([(3, 3), (3, 3), (3, 3)], r"log_volume \(3, 3\): expected"),
+    ],
+)
+def test_a_table_of_other_shapes_is_refused_however_it_is_made(shapes, says):
+    parts = [torch.zeros(shape) for shape in shapes]
+    with pytest.raises(ValueError, match=says):
+        Table(*parts)
+    with pytest.raises(ValueError, match=says):
+        discrete()._replace(**dict(zip(Table._fields, parts, strict=True)))
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_the_bounds_of_an_encoder_that_may_draw_what_cannot_be_are_minus_infinity(samples):
+    t = discrete()
+    joint, q = t.log_joint.clone(), t.log_q.clone()
+    joint[2, 0] = -math.inf  # of the first example only, and both bounds of the others stay as they are
+    joint[1, 2] = q[1, 2] = -math.inf  # never drawn
+    never = t._replace(log_joint=joint, log_q=q)
+    assert never.elbo().isneginf().tolist() == never.iwae(samples).isneginf().tolist() == [True, False, False]
+    kept = Table(joint[:, 1:], q[:, 1:], t.log_volume)
+    assert torch.allclose(never.iwae(samples)[1:], kept.iwae(samples), atol=1e-10)
+    assert torch.allclose(never.iwae(samples)[1], t.iwae(samples)[1], atol=1e-10)
+    nothing = Table(torch.full_like(joint, -math.inf), t.log_q, t.log_volume)
+    assert nothing.iwae(samples).isneginf().all()
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 5])

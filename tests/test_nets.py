@@ -227,7 +227,18 @@ class Constant(nn.Module):
         return self.output.expand(len(condition), *self.output.shape)
 
 
-@pytest.mark.parametrize("shape", [(2 * 2 * 3 * 3,), (4, 3, 3), (2, 2, 3, 3)])
+class Pair(nn.Module):
+    """A tuple of as many such numbers."""
+
+    def __init__(self, *shapes: tuple[int, ...]):
+        super().__init__()
+        self.parts = nn.ModuleList(Constant(*shape) for shape in shapes)
+
+    def forward(self, condition):
+        return tuple(part(condition) for part in self.parts)
+
+
+@pytest.mark.parametrize("shape", [(2 * 2 * 3 * 3,), (4, 3, 3), (2, 2, 3, 3), (2, 18)])
 def test_all_of_the_first_parameter_come_first(shape):
     """A net with 2 C channels: the mean is the first C of them, the log standard deviation the others."""
     net = Constant(*shape)
@@ -237,6 +248,44 @@ def test_all_of_the_first_parameter_come_first(shape):
     assert torch.allclose(p.stddev[1].flatten(), flat[18:].exp())
     # Interleaved, as (entries, P) would be, it is another distribution.
     assert not torch.equal(p.mean[1].flatten(), flat[0::2])
+
+
+@pytest.mark.parametrize(
+    ("event", "net"),
+    [
+        (6, Constant(6, 2)),
+        (6, Constant(3, 4)),
+        (6, Constant(1, 12)),
+        ((2, 3, 3), Constant(3, 3, 4)),
+        ((2, 3, 3), Constant(2, 3, 3, 2)),
+        ((2, 3, 3), Constant(18, 2)),
+        ((2, 3), Constant(3, 4)),
+        (6, Pair((2, 3), (2, 3))),
+        (6, Pair((6,), (6, 1))),
+        ((2, 3, 3), Pair((3, 3, 2), (3, 3, 2))),
+        ((2, 3, 3), Pair((18,), (3, 2, 3))),
+        ((2, 3, 3), Pair((2, 3, 3))),
+        ((2, 3, 3), Pair((2, 3, 3), (2, 3, 3), (2, 3, 3))),
+    ],
+)
+def test_as_many_numbers_in_another_shape_may_be_in_another_order(event, net):
+    with pytest.raises(ValueError, match=r"net gave .* for 4 examples: Gaussian needs .*: expected one tensor, \(4, "):
+        vl.Gaussian(5, event, net=net)(torch.zeros(4, 5))
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 2), (3, 2, 3), (3, 6)])
+def test_one_number_per_pixel_may_be_in_another_order_too(shape):
+    with pytest.raises(ValueError, match=r"expected one tensor, \(4, 18\) or \(4, 1, 2, 3, 3\), or a tuple of 1"):
+        vl.Bernoulli(5, (2, 3, 3), net=Constant(*shape))(torch.zeros(4, 5))
+
+
+@pytest.mark.parametrize("shapes", [((18,), (18,)), ((2, 3, 3), (2, 3, 3)), ((18,), (2, 3, 3))])
+def test_a_tuple_has_a_tensor_for_each_parameter(shapes):
+    net = Pair(*shapes)
+    p = vl.Gaussian(5, (2, 3, 3), net=net)(torch.zeros(4, 5))
+    mean, log_scale = (part.output.flatten() for part in net.parts)
+    assert torch.equal(p.mean[1].flatten(), mean)
+    assert torch.allclose(p.stddev[1].flatten(), log_scale.exp())
 
 
 def test_a_convolutional_decoder_of_twice_the_channels_gives_means_then_scales():

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -11,6 +10,7 @@ from matplotlib.colors import to_rgba
 
 import vaelib as vl
 from vaelib import plots
+from vaelib.training.run import Epoch, Summary
 
 matplotlib.use("Agg")
 
@@ -21,10 +21,9 @@ def _close_figures():
     plt.close("all")
 
 
-def history(levels: int = 2, valid: bool = True) -> SimpleNamespace:
-    """All that the plots read of a history: its lists `train` and `valid`."""
-    curve = [SimpleNamespace(elbo=-100.0 + e, reconstruction=-80.0 + e, rates=(12.0, 8.0)[:levels]) for e in range(3)]
-    return SimpleNamespace(train=curve, valid=curve if valid else [])
+def history(levels: int = 2, valid: bool = True) -> vl.History:
+    curve = [Summary(-100.0 + e, -80.0 + e, (12.0, 8.0)[:levels]) for e in range(3)]
+    return vl.History(Epoch(e, s, s if valid else None, 1e-3, 1.0, e) for e, s in enumerate(curve, start=1))
 
 
 def drawn(ax) -> np.ndarray:
@@ -297,6 +296,48 @@ def test_gap_bars_stack_the_elbo_and_the_gap_up_to_the_evidence():
     own = plots.gap_bars([-3.0, -2.0], [-1.0, -1.5], at=[1, 5])  # a line for each bar, from a floor below them
     assert [bar.get_x() + bar.get_width() / 2 for bar in own.containers[0]] == [1, 5]
     assert own.get_ylim()[0] == -3.5
+
+
+@pytest.mark.parametrize(
+    "kind", [torch.Tensor.bfloat16, torch.Tensor.requires_grad_, list, lambda x: list(x.requires_grad_())]
+)
+def test_gap_bars_take_what_a_bound_gives(kind):
+    ax = plots.gap_bars(kind(torch.tensor([-3.0, -2.0])), torch.tensor(-1.5, requires_grad=True), floor=-4.0)
+    assert [bar.get_height() for bar in ax.containers[0]] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("elbos", "log_px", "at", "says"),
+    [
+        (-3.0, 0.0, None, r"elbos \(\), log_px \(\), at \(1,\): expected"),
+        ([], 0.0, None, r"elbos \(0,\).*: expected \(n,\) with n >= 1"),
+        (torch.full((2, 3), -3.0), 0.0, None, r"elbos \(2, 3\)"),
+        ([-3.0, -2.0], [0.0] * 3, None, r"log_px \(3,\)"),
+        ([-3.0], [0.0] * 3, None, r"log_px \(3,\)"),
+        ([-3.0, -2.0], 0.0, [1, 2, 3], r"at \(3,\): expected"),
+        ([-3.0, float("nan")], 0.0, None, "NaN or infinite: expected finite numbers"),
+        ([-3.0, -float("inf")], 0.0, None, "NaN or infinite: expected finite numbers"),
+    ],
+)
+def test_gap_bars_of_other_shapes_or_numbers_are_one_clear_error(elbos, log_px, at, says):
+    with pytest.raises(ValueError, match=says):
+        plots.gap_bars(elbos, log_px, at)
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("draw", [plots.training_curves, plots.rate_per_level])
+@pytest.mark.parametrize("given", [history().train, list(history()), None])
+def test_what_is_no_history_is_refused_in_words(draw, given):
+    with pytest.raises(ValueError, match=f"history is {type(given).__name__}: expected the History that fit returned"):
+        draw(given)
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("draw", [plots.training_curves, plots.rate_per_level])
+def test_a_part_of_a_history_is_drawn(draw):
+    axes = draw(history()[1:])
+    assert len(axes.lines[0].get_xdata()) == len(history()) - 1
+    plt.close()
 
 
 def test_no_elbo_may_exceed_the_evidence():

@@ -1,10 +1,14 @@
 import threading
 
+import numpy as np
 import pytest
 import torch
 
 import vaelib as vl
-from vaelib.randomness import RandomStream
+from vaelib import diagnostics, sandwich
+from vaelib.data import cave
+from vaelib.exact import LinearGaussianChain
+from vaelib.randomness import RandomStream, generator_from
 
 
 def test_a_stream_goes_on_where_it_was_left_and_leaves_the_callers_numbers_alone():
@@ -77,6 +81,44 @@ def test_trainings_in_threads_give_the_numbers_of_trainings_one_after_the_other(
     train(models[0])
     first, *others = (torch.cat([weight.flatten() for weight in model.parameters()]) for model in models)
     assert all(torch.equal(first, other) for other in others)
+
+
+def small() -> vl.VAE:
+    torch.manual_seed(0)
+    return vl.VAE.mlp(4, 2, (3,))
+
+
+def two_levels() -> vl.MHVAE:
+    torch.manual_seed(0)
+    return vl.MHVAE.mlp(4, (2, 2), ((3,), (3,)))
+
+
+SEEDED = {
+    "nll": lambda seed: vl.nll(small(), torch.ones(3, 4), 2, seed=seed).per_example,
+    "ais": lambda seed: sandwich.ais(small(), torch.ones(3, 4), chains=2, steps=2, seed=seed),
+    "unit rates": lambda seed: diagnostics.unit_rates(two_levels(), torch.ones(3, 4), seed=seed)[1],
+    "cave": lambda seed: cave.sample(2, seed)[0],
+    "chain": lambda seed: LinearGaussianChain.random([3, 2], seed).moments()[0],
+}
+
+
+@pytest.mark.parametrize("draw", SEEDED.values(), ids=SEEDED)
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint64, np.array, torch.tensor])
+def test_a_seed_is_an_integer_whoever_made_it(draw, kind):
+    assert torch.equal(draw(kind(3)), draw(3))
+    assert not torch.equal(draw(kind(4)), draw(3))
+
+
+@pytest.mark.parametrize("draw", SEEDED.values(), ids=SEEDED)
+@pytest.mark.parametrize("seed", [None, 1.5, 1.0, "1", True, [1], np.ones(1, dtype=int), 2**64, -(2**63) - 1])
+def test_a_seed_that_is_none_is_one_clear_error(draw, seed):
+    with pytest.raises(ValueError, match=r"seed is .*: expected an integer (of at least|below 2\^64)"):
+        draw(seed)
+
+
+@pytest.mark.parametrize("seed", [-1, -(2**63), 0, 2**64 - 1])
+def test_every_seed_of_torch_is_one(seed):
+    assert torch.equal(torch.rand(3, generator=generator_from(seed)), torch.rand(3, generator=torch.manual_seed(seed)))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -143,7 +143,7 @@ def test_a_file_calls_only_factories_of_vaelib_with_layers_of_torch(tmp_path):
         ({"options": {"activation": {"torch.nn": "Parameter"}}}, "torch has no layer named 'Parameter'"),
         ({"options": {"activation": {"torch.nn": "init"}}}, "torch has no layer named 'init'"),
         ({"options": {"activation": {}}}, "torch has no layer named None"),
-        ({"options": {"colour": 3}}, "unexpected keyword argument 'colour'"),
+        ({"options": {"colour": 3}}, "MHVAE.mlp does not give it back: .*colour"),
     ):
         changed = info | {"made_by": info["made_by"] | change}
         saving.write(tmp_path / "m", tensors, {"kind": "model", "model": changed})
@@ -827,6 +827,15 @@ def test_a_tilde_is_the_users_home(tmp_path, monkeypatch):
     (tmp_path / "m.12345678.part").touch()
     saving.sweep("~")
     assert os.listdir(tmp_path) == ["m"]
+
+
+def test_the_folder_of_a_training_is_no_model(tmp_path):
+    vl.save(small(), tmp_path / "best.safetensors")
+    for read in (vl.load_model, lambda path: vl.load_model(path, into=small()), saving.read):
+        with pytest.raises(
+            ValueError, match=r"is a folder: expected a file, such as the best\.safetensors of a training"
+        ):
+            read(tmp_path)
 
 
 def test_a_folder_that_is_none_is_said_in_words(tmp_path):

@@ -149,6 +149,17 @@ def test_recording_takes_no_step(compiled):
     assert all(entries["step"] == 1 for entries in quick.step.optimizer.state.values())
 
 
+def test_weights_that_are_frozen_or_thawed_between_epochs_are_heeded():
+    def frozen(compile):
+        torch.manual_seed(0)
+        model = chain()
+        for epoch in vl.Training(model, images(), epochs=4, compile=compile, transform=torch.bernoulli, **QUICK):
+            model.encoders.requires_grad_(epoch.number == 2)
+        return model
+
+    assert same(frozen("auto"), frozen(False))
+
+
 def test_what_is_laid_out_otherwise_is_run_as_it_stands():
     """A compiled program takes the order of the pixels in memory for granted."""
     quick = stepper()

@@ -2,6 +2,7 @@ import math
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -430,3 +431,67 @@ def test_data_that_do_not_fit_on_a_gpu_stay_where_they_are(monkeypatch):
 def test_a_precision_that_is_not_here_falls_back_with_one_line(capsys):
     vl.fit(model(), binary(), epochs=1, precision="tf32", **QUICK)
     assert capsys.readouterr().err == "precision: cpu has no tf32; float32 is used\n"
+
+
+@pytest.mark.parametrize("data", [TensorDataset, list, lambda x: x, lambda x: x.numpy()])
+def test_a_transform_that_works_in_place_leaves_the_data_alone(data):
+    def trained(transform):
+        x = 255 * stripes(60)
+        m = model()
+        history = vl.fit(m, data(x), data(x[:20]), epochs=2, transform=transform, lr=1e-2, **QUICK)
+        assert x.equal(255 * stripes(60))
+        return history.train, history.valid
+
+    def in_place(batch):
+        return batch.div_(255).round_()
+
+    assert trained(in_place) == trained(lambda batch: (batch / 255).round())
+
+
+class Counting(nn.Module):
+    """Keeps a setting beside its weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = {"unit": "nats"}
+        self.net = nn.Linear(16, 6)
+
+    def forward(self, features):
+        return self.net(features)
+
+    def get_extra_state(self):
+        return self.kept
+
+    def set_extra_state(self, state):
+        self.kept = state
+
+
+def test_a_module_that_keeps_more_than_tensors_is_trained(tmp_path):
+    torch.manual_seed(0)
+    m = vl.VAE(vl.Gaussian(16, 3, net=Counting()), vl.Bernoulli(3, (1, 4, 4), (8,)))
+    history = vl.fit(m, stripes(), epochs=2, transform=vl.binarise, run=vl.Run(tmp_path), **QUICK)
+    assert len(history) == 2
+    with pytest.raises(FloatingPointError, match="diverged in epoch 1"):
+        vl.fit(m, stripes(), epochs=1, transform=vl.binarise, objective=lambda t, b: vl.elbo(t, b) / 0, **QUICK)
+    assert m.encoders[0].net.kept == {"unit": "nats"}
+
+
+class Foreign(nn.Module):
+    """Makes its distribution of whatever its layer returns."""
+
+    def __init__(self, cast: bool):
+        super().__init__()
+        self.cast, self.net = cast, nn.Linear(16, 3)
+
+    def forward(self, x):
+        mean = self.net(x.flatten(1))
+        mean = mean.float() if self.cast else mean
+        return torch.distributions.Independent(torch.distributions.Normal(mean, torch.ones_like(mean)), 1)
+
+
+@pytest.mark.parametrize("cast", [True, False])
+def test_densities_are_never_computed_in_bfloat16(cast):
+    torch.manual_seed(0)
+    m = vl.VAE(Foreign(cast), vl.Bernoulli(3, (1, 4, 4), (8,)))
+    with nullcontext() if cast else pytest.raises(ValueError, match=r"torch.bfloat16: expected a module of"):
+        vl.fit(m, stripes(), epochs=1, transform=vl.binarise, precision="bfloat16", **QUICK)

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import signal
 import subprocess
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, RandomSampler
 
 import vaelib as vl
+from vaelib.training import checks
 from vaelib.training import saving as checkpoint
 
 QUICK = {"transform": torch.bernoulli, "progress": False, "device": "cpu", "batch_size": 16, "lr": vl.cosine(5e-3, 6)}
@@ -125,6 +128,51 @@ def test_a_compiled_training_is_resumed_bit_for_bit(tmp_path):
     vl.fit(resumed := model(), images(48), epochs=4, **options)
     vl.fit(whole := model(), images(48), epochs=4, **QUICK, compile=True)
     assert same(resumed, whole)
+
+
+@pytest.mark.parametrize("own", ["the loader", "its sampler"])
+def test_a_loader_that_shuffles_by_a_generator_of_its_own_is_resumed_bit_for_bit(own, tmp_path):
+    def loader() -> DataLoader:
+        generator = torch.Generator().manual_seed(3)
+        if own == "the loader":
+            return DataLoader(images(), 16, shuffle=True, generator=generator)
+        return DataLoader(images(), 16, sampler=RandomSampler(images(), generator=generator))
+
+    options = {name: value for name, value in QUICK.items() if name != "batch_size"}
+    vl.fit(model(), loader(), epochs=2, run=vl.Run(tmp_path), **options)
+    vl.fit(resumed := model(), loader(), epochs=4, run=vl.Run(tmp_path, resume=True), **options)
+    vl.fit(whole := model(), loader(), epochs=4, **options)
+    assert same(resumed, whole)
+
+
+def decays(first: float, backwards: bool = False):
+    """AdamW that decays biases, vectors and matrices in their own way."""
+
+    def make(weights):
+        groups = [{"params": [w for w in weights if w.ndim == axes], "weight_decay": first * axes} for axes in (1, 2)]
+        return torch.optim.AdamW(groups[:: -1 if backwards else 1])
+
+    return make
+
+
+@pytest.mark.parametrize("other", [decays(0.2), decays(0.1, backwards=True), torch.optim.AdamW])
+def test_groups_of_weights_with_other_settings_are_another_training(other, tmp_path):
+    vl.fit(model(), images(), epochs=1, run=vl.Run(tmp_path), optimizer=decays(0.1), **QUICK)
+    vl.fit(model(), images(), epochs=2, run=vl.Run(tmp_path, resume=True), optimizer=decays(0.1), **QUICK)
+    with pytest.raises(ValueError, match="is of a training with another optimizer"):
+        vl.fit(model(), images(), epochs=3, run=vl.Run(tmp_path, resume=True), optimizer=other, **QUICK)
+
+
+class Setting:
+    """A plain object, whose text has an address in it."""
+
+
+def test_what_is_bound_to_an_objective_is_known_without_its_address():
+    for value in (torch.tanh, Setting(), [Setting(), math.sqrt], lambda x: x):
+        named = checks.named(partial(vl.free_bits, nats=value))
+        assert named.startswith("free_bits(")
+        assert "0x" not in named
+    assert checks.named(partial(vl.free_bits, nats=0.5)) != checks.named(partial(vl.free_bits, nats=0.25))
 
 
 def test_without_a_folder_the_result_is_the_same(tmp_path):
@@ -424,3 +472,10 @@ def test_nothing_is_lost_to_kill_9_at_random_moments(tmp_path):
 
 
 KILLS = int(os.environ.get("VAELIB_KILLS", "3"))  # each takes the time of a start; CONTRIBUTING.md says when to use 50
+
+
+def test_a_part_of_a_history_is_a_history():
+    history = vl.fit(model(), images(), epochs=3, **QUICK)
+    assert history[1:].train == history.train[1:]
+    assert history[-1].number == 3
+    assert [epoch.number for epoch in history[::-1]] == [3, 2, 1]

@@ -9,6 +9,7 @@ found the function wrong or unknown; 130 Ctrl-C.
 import functools
 import io
 import json
+import math
 import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
@@ -130,11 +131,15 @@ def evaluate(options: Namespace) -> None:
     """The test negative log-likelihood of the best model of a training, as one line of JSON.
 
     vaelib evaluate runs/mhvae --samples 5000
+
+    A figure that is no finite number, as the standard error of one image, is null.
     """
     config, model = best(options.run)
     x = config.test_images(options.images, options.seed)
     result = vl.nll(model.to(device_named(options.device)), x, samples=options.samples, seed=options.seed)
-    line = {"run": str(options.run), "nll": result.mean, "stderr": result.stderr, "bits_per_dim": result.bits_per_dim}
+    figures = {"nll": result.mean, "stderr": result.stderr, "bits_per_dim": result.bits_per_dim}
+    line: dict[str, Any] = {"run": str(options.run)}
+    line |= {name: value if math.isfinite(value) else None for name, value in figures.items()}  # JSON has no NaN
     say(json.dumps(line | {"samples": options.samples, "images": len(x), "seed": options.seed}))
 
 

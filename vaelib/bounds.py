@@ -84,7 +84,7 @@ def elbo(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
 
     Source: Kingma & Welling 2014 (arXiv 1312.6114), eq. 3; beta: Higgins et al. 2017.
     """
-    return (terms.log_px - beta * terms.rates.sum(0)).mean(0)
+    return (terms.log_px - _weight(beta, terms) * terms.rates.sum(0)).mean(0)
 
 
 def free_bits(terms: Terms, beta: float | Tensor = 1.0, *, nats: float) -> Tensor:
@@ -100,7 +100,7 @@ def free_bits(terms: Terms, beta: float | Tensor = 1.0, *, nats: float) -> Tenso
     """
     if not is_number(nats) or nats < 0:
         raise ValueError(f"nats is {nats!r}: expected a finite number of at least 0, the rate that each level has free")
-    return terms.log_px.mean(0) - beta * terms.rates.mean(1).clamp_min(nats).sum(0)
+    return terms.log_px.mean(0) - _weight(beta, terms) * terms.rates.mean(1).clamp_min(nats).sum(0)
 
 
 def iwae(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
@@ -142,8 +142,17 @@ def dreg(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
     return value
 
 
+def _weight(beta: float | Tensor, terms: Terms) -> float | Tensor:
+    """beta, one number or one for each example; another shape would be spread over samples or levels in silence."""
+    examples = terms.log_px.shape[1:]
+    if isinstance(beta, Tensor) and beta.shape not in ((), examples):
+        given = tuple(beta.shape)
+        raise ValueError(f"beta has shape {given}: expected a number, or one for each example, {tuple(examples)}")
+    return beta
+
+
 def _tempered(terms: Terms, beta: float | Tensor) -> Tensor:
-    return terms.log_px + beta * (terms.log_pz - terms.log_qz).sum(0)
+    return terms.log_px + _weight(beta, terms) * (terms.log_pz - terms.log_qz).sum(0)
 
 
 def warmup(epochs: float) -> Callable[[float], float]:

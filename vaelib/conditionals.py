@@ -90,7 +90,8 @@ class NetworkConditional(Conditional):
         hidden, activation, norm, gated: see `vaelib.nets.mlp`, which one linear head per parameter follows.
         heads: P, for the class to say.
         net: a module of your own in its place, which is given (N, *inputs). It returns (N, P * entries), all of the
-            first parameter first, or a tuple of P tensors (N, entries), such as (mu, log sigma).
+            first parameter first, or in the event's shape (N, P, *event); for images also with P * C channels. Or it
+            returns a tuple of P tensors (N, entries) or (N, *event), such as (mu, log sigma).
     Raises:
         ValueError: Where a size is not as said, or the condition or the net's output does not fit.
     """
@@ -137,15 +138,21 @@ class NetworkConditional(Conditional):
             return [head(features).to(rows.dtype).view(*lead, *self.event) for head in self.heads]
         output = self.net(rows.unflatten(-1, self.condition))
         several = isinstance(output, tuple | list)
-        want, entries = self.parameters_per_entry, math.prod(self.event)
-        sizes = [
-            math.prod(part.shape[1:]) if isinstance(part, Tensor) and part.shape[:1] == rows.shape[:1] else None
-            for part in (output if several else [output])
+        parts, want, entries = output if several else [output], self.parameters_per_entry, math.prod(self.event)
+        # Any other shape of as many numbers may have its axes in another order: (N, entries, P), (N, H, W, C).
+        shapes = [(entries,), self.event]
+        if not several:
+            first, *rest = self.event
+            shapes = [(want * entries,), (want, entries), (want, *self.event), (want * first, *rest)]
+        fits = [
+            isinstance(part, Tensor) and part.shape[:1] == rows.shape[:1] and part.shape[1:] in shapes for part in parts
         ]
-        if sizes != ([entries] * want if several else [want * entries]):
+        if not all(fits) or (several and len(fits) != want):
+            flat, shaped = (len(rows), want * entries), (len(rows), want, *self.event)
             raise ValueError(
                 f"net gave {_described(output)} for {len(rows)} examples: {type(self).__name__} needs {want * entries} "
-                f"numbers per example, {want} for each entry of {self.event}: expected one tensor, or a tuple of {want}"
+                f"numbers per example, {want} for each entry of {self.event}: expected one tensor, {flat} or {shaped}, "
+                f"or a tuple of {want}"
             )
         if several:
             return [part.to(rows.dtype).reshape(*lead, *self.event) for part in output]
@@ -292,7 +299,7 @@ class Categorical(NetworkConditional):
 
     def forward(self, condition: Tensor) -> Independent:
         features = torch.stack(list(self.parameters_at(condition)), -1)  # (..., *event, rank)
-        return self.independent(distributions.CategoricalGreyLevels(self.logits(features)))
+        return self.independent(distributions.CategoricalGreyLevels(self.logits(features).to(features.dtype)))
 
 
 LIKELIHOODS: dict[str, type[NetworkConditional]] = {

@@ -26,9 +26,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from .arguments import integers, is_number
+from .arguments import check_floating, integers, is_number
 from .evaluate import evaluation, suited
-from .hierarchy import Hierarchy
+from .hierarchy import Hierarchy, mean_of
 
 _CHUNK = 500  # examples encoded at once
 
@@ -36,11 +36,12 @@ _CHUNK = 500  # examples encoded at once
 def posterior_means(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) -> list[Tensor]:
     """E_q[z_t | x] for each level, [(N, L_1), ..., (N, L_T)].
 
-    The mean of q(z_t | ...) where it depends on x alone; elsewhere averaged over draws of what it depends on.
+    The mean of q(z_t | ...) where it depends on x alone; elsewhere averaged over draws of what it depends on, and of
+    z_t itself where q has no mean in closed form, such as a flow.
     """
 
     def mean(_level: int, z: Tensor, q: Distribution, _p: Distribution) -> Tensor:
-        return q.mean.expand_as(z).mean(0)
+        return _mean(q, z)
 
     return [torch.cat(parts) for parts in _per_level(model, suited(model, x), samples, seed, mean)]
 
@@ -156,7 +157,7 @@ def collapse_report(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) 
     active = active_units(model, x, samples=samples, seed=seed)
 
     def mean_of_prior(_level: int, z: Tensor, _q: Distribution, p: Distribution) -> Tensor:
-        return p.mean.expand_as(z).mean(0)
+        return _mean(p, z)
 
     def goes_along(level: int, units: Tensor) -> bool:
         prior = torch.cat(_per_level(model, suited(model, x), samples, seed, mean_of_prior)[level - 1])
@@ -195,18 +196,23 @@ def traverse(
         ValueError: Where there is no such unit, level or value, or the latents do not fit.
     """
     many = [latents] if isinstance(latents, Tensor) else list(latents)
-    if len(values) == 0 or not many or any(z.ndim != 1 for z in many):
+    steps = torch.as_tensor(values)
+    if steps.ndim != 1 or len(steps) == 0 or not many or any(z.ndim != 1 for z in many):
         shapes = [tuple(z.shape) for z in many]
         raise ValueError(f"values {values!r}, latents {shapes}: expected one or more values and latents of one example")
-    rows = [z.expand(len(values), -1).clone() for z in many]
+    rows = [z.expand(len(steps), -1).clone() for z in many]
     if not isinstance(unit, Integral) or not 0 <= unit < rows[0].shape[-1]:
         raise ValueError(f"unit is {unit!r}: expected 0 to {rows[0].shape[-1] - 1}, level {level} has no other")
-    rows[0][:, unit] = torch.as_tensor(values, dtype=rows[0].dtype)
-    return model.decode(rows, level).mean
+    rows[0][:, unit] = steps.to(rows[0])
+    return mean_of(model.decode(rows, level))
 
 
 def lerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
-    """Points on the straight line between two latents (L,), ends included: (steps, L), steps >= 2, else ValueError."""
+    """Points on the straight line between two latents (L,), ends included: (steps, L).
+
+    Raises:
+        ValueError: Where the ends are no floating-point tensors of one size, or steps is less than 2.
+    """
     weight = _weights(start, end, steps)
     return (1 - weight) * start + weight * end
 
@@ -220,6 +226,7 @@ def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
         ValueError: As for `lerp`, and where an end is the origin, or there is no one arc between the two.
     Source: White 2016 (arXiv 1609.04468), section 2.1.
     """
+    _weights(start, end, steps)
     a, b = start.double(), end.double()  # the angle between near directions needs the digits
     weight = _weights(a, b, steps)
     if min(a.norm(), b.norm()) == 0:
@@ -237,19 +244,42 @@ def nearest(images: Tensor, train: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
     A model that has memorised its data draws samples that lie much closer to training images than held-out images do.
 
     Raises:
-        ValueError: Where the images are not of one shape, or k is not from 1 to the number of training images.
+        ValueError: Where the images are no floating-point tensors of one shape, or k is not from 1 to the number of
+            training images.
     """
     integers(k=k)
+    check_floating("images", images)
+    check_floating("train", train)
     if images.shape[1:] != train.shape[1:] or k > len(train):
         shapes = f"images {tuple(images.shape)}, train {tuple(train.shape)}"
         raise ValueError(f"{shapes}, k={k}: expected images of one shape and k at most the number of training images")
-    parts = [torch.cdist(part.flatten(1), train.flatten(1)).topk(k, largest=False) for part in images.split(_CHUNK)]
-    return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+    known = train.flatten(1).to(images)
+    middle = known.mean(0)
+    parts = [_nearest(part.flatten(1), known, middle, k) for part in images.split(_CHUNK)]
+    return torch.cat([values for values, _ in parts]), torch.cat([indices for _, indices in parts])
+
+
+def _nearest(images: Tensor, train: Tensor, middle: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Of rows. `cdist` is quick by |a|^2 + |b|^2 - 2 a b, which loses digits: it only says which rows may be near."""
+    near = torch.cdist(images - middle, train - middle).topk(min(k + 10, len(train)), largest=False).indices
+    values, order = torch.linalg.vector_norm(images[:, None] - train[near], dim=-1).topk(k, largest=False)
+    return values, near.gather(1, order)
+
+
+def _mean(distribution: Distribution, like: Tensor) -> Tensor:
+    """Of each example, (B, L_t), averaged over the draws (K, B, L_t) that the distribution depends on."""
+    try:
+        each = distribution.mean
+    except NotImplementedError:
+        each = distribution.sample(like.shape[: like.ndim - 1 - len(distribution.batch_shape)])
+    return each.expand_as(like).mean(0)
 
 
 def _weights(start: Tensor, end: Tensor, steps: int) -> Tensor:
     """The share of the end at each step from 0 to 1, (steps, 1), for two ends that fit each other."""
     integers(2, steps=steps)
+    check_floating("start", start)
+    check_floating("end", end)
     if start.ndim != 1 or start.shape != end.shape:
         raise ValueError(f"ends {tuple(start.shape)} and {tuple(end.shape)}: expected two latents of one size, (L,)")
     return torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)[:, None]

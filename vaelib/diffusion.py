@@ -27,6 +27,7 @@ from . import nets
 from .arguments import is_number
 from .conditionals import Conditional, Shape, Sizes, shape_of
 from .models import MHVAE
+from .trials import in_evaluation
 
 _LARGEST = 30.0  # of a log signal-to-noise ratio: beyond it float64 has nothing left of the smaller share
 
@@ -148,7 +149,7 @@ class Diffusion(MHVAE):
     """
 
     def __init__(self, guess: nn.Module, event: Shape, log_snr: Sequence[float] | Tensor, binary: bool = False):
-        levels = [float(value) for value in log_snr]
+        levels = torch.as_tensor(log_snr, dtype=torch.float64).flatten().tolist()
         if not levels or max(map(abs, levels)) > _LARGEST or any(a <= b for a, b in pairwise(levels)):
             raise ValueError(f"log_snr is {levels}: expected numbers that fall, from {_LARGEST} at most to -{_LARGEST}")
         size = math.prod(shape_of(event))
@@ -180,14 +181,18 @@ class Diffusion(MHVAE):
     def measure(self, x: Tensor) -> None:
         """Sets the `error` of each decoder to the mean squared error of its guess over x (B, *event).
 
-        For a given guess, this is the error with the highest ELBO (Bao et al. 2022).
+        For a given guess, in evaluation mode, this is the error with the highest ELBO (Bao et al. 2022).
+
+        Raises:
+            ValueError: Where x does not suit the model.
         """
         self.check(x)
         flat = x.flatten(1)
-        for decoder in self.decoders:
-            if isinstance(decoder, Denoising):
-                guessed = self.guess(noised(flat, decoder.above).sample(), decoder.log_snr)
-                decoder.error.copy_((flat - guessed).pow(2).mean(0))
+        with in_evaluation(self):
+            for decoder in self.decoders:
+                if isinstance(decoder, Denoising):
+                    guessed = self.guess(noised(flat, decoder.above).sample(), decoder.log_snr)
+                    decoder.error.copy_((flat - guessed).pow(2).mean(0))
 
     def limit(self, x: Tensor) -> Tensor:
         """The ELBO of the same guess with infinitely many levels from z_1 to z_T, in nats: one unbiased draw, (B,).
@@ -195,8 +200,11 @@ class Diffusion(MHVAE):
         log p(x | z_1) - KL(q(z_T | x) || p(z_T)) - 1/2 int |x - x_hat|^2 d snr, the integral over one level of each
         example, drawn evenly in log snr. It costs two guesses whatever T is, and so is what to train on.
 
+        Raises:
+            ValueError: Where x does not suit the model.
         Source: Kingma et al. 2021 (arXiv 2107.00630), the continuous-time loss and its low-discrepancy draws.
         """
+        self.check(x)
         flat, count = x.flatten(1), len(x)
         high, low = self.log_snr[0], self.log_snr[-1]
         log_px = self.decoders[0](noised(flat, high).sample()).log_prob(x)
@@ -221,6 +229,8 @@ class BinaryGuess(nn.Module):
         mean: of the data, with D entries in any shape; kept within [0.001, 0.999].
         hidden: layer sizes of the network.
         options: see `vaelib.nets.mlp`.
+    Raises:
+        ValueError: Where there is no layer, or a size is no positive integer.
     """
 
     mean: Tensor
@@ -228,6 +238,8 @@ class BinaryGuess(nn.Module):
     def __init__(self, size: int, mean: Tensor, hidden: Sizes = (512, 512), **options: Any):
         super().__init__()
         self.body = nets.mlp(size + 3, hidden, **options)
+        if not hidden:
+            raise ValueError("hidden is empty: expected one or more layer sizes")
         self.head = nn.Linear(hidden[-1], size)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)

@@ -15,19 +15,20 @@ closed form. `Table`: any model with few latents, by enumeration of discrete one
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, constraints
 
-from .arguments import integers, is_number
+from .arguments import check_floating, integers, is_number
 from .conditionals import Conditional, Gaussian
 from .hierarchy import Hierarchy
 from .models import MHVAE
 from .priors import StandardNormal
+from .randomness import generator_from
 from .trials import in_evaluation
 
 _STEP = 1 / 4  # of the trapezoid rule in `Table.iwae`, whose error is of the order exp(-pi^2 / step)
@@ -36,8 +37,10 @@ _STEP = 1 / 4  # of the trapezoid rule in `Table.iwae`, whose error is of the or
 class LinearGaussian(Conditional):
     """N(y; A c + b, S): `forward(c)` takes c (..., inputs) and returns a MultivariateNormal over y (..., size).
 
-    A, the weight, is (size, inputs), b, the bias, (size,), and S (size, size), positive definite; ValueError for other
-    shapes.
+    A, the weight, is (size, inputs), b, the bias, (size,), and S (size, size), symmetric and positive definite.
+
+    Raises:
+        ValueError: For other shapes, what is no floating-point tensor, or another S.
     """
 
     support = constraints.real
@@ -46,10 +49,13 @@ class LinearGaussian(Conditional):
     covariance: Tensor
 
     def __init__(self, weight: Tensor, bias: Tensor, covariance: Tensor):
+        for name, value in (("weight", weight), ("bias", bias), ("covariance", covariance)):
+            check_floating(name, value)
         rows = weight.shape[:1]  # (size,)
         if weight.ndim != 2 or bias.shape != rows or covariance.shape != rows + rows:
             shapes = f"weight {tuple(weight.shape)}, bias {tuple(bias.shape)}, covariance {tuple(covariance.shape)}"
             raise ValueError(f"{shapes}: expected (size, inputs), (size,) and (size, size)")
+        _check_covariance(covariance)
         super().__init__(weight.shape[1], *rows)
         for name, value in (("weight", weight), ("bias", bias), ("covariance", covariance)):
             self.register_buffer(name, value)
@@ -59,13 +65,23 @@ class LinearGaussian(Conditional):
 
 
 class GaussianPrior(nn.Module):
-    """The prior N(m, S) of a chain's top level: m of shape (size,), S (size, size), positive definite."""
+    """The prior N(m, S) of a chain's top level: m of shape (size,), S (size, size), symmetric and positive definite.
+
+    Raises:
+        ValueError: For other shapes, what is no floating-point tensor, or another S.
+    """
 
     mean: Tensor
     covariance: Tensor
 
     def __init__(self, mean: Tensor, covariance: Tensor):
         super().__init__()
+        check_floating("mean", mean)
+        check_floating("covariance", covariance)
+        if mean.ndim != 1 or covariance.shape != mean.shape * 2:
+            shapes = f"mean {tuple(mean.shape)}, covariance {tuple(covariance.shape)}"
+            raise ValueError(f"{shapes}: expected (size,) and (size, size)")
+        _check_covariance(covariance)
         self.event = tuple(mean.shape)
         self.register_buffer("mean", mean)
         self.register_buffer("covariance", covariance)
@@ -79,6 +95,8 @@ class LinearGaussianChain:
 
     z_T ~ N(m, S_T), the prior, and z_{t-1} | z_t ~ N(A_t z_t + b_t, S_{t-1}), the decoders, one at least; z_0 = x.
 
+    Raises:
+        ValueError: Without a decoder, or where one does not take as many numbers as the level above it has.
     Source: Bishop 2006, Pattern Recognition and Machine Learning, eq. 2.113-2.117.
     """
 
@@ -87,14 +105,22 @@ class LinearGaussianChain:
             raise ValueError("a chain needs at least one decoder, p(x | z_1)")
         self.decoders, self.prior = list(decoders), prior
         self.sizes = [decoder.event[0] for decoder in decoders] + [prior.event[0]]  # [D, L_1, ..., L_T]
+        for level, (decoder, above) in enumerate(zip(self.decoders, self.sizes[1:], strict=True), start=1):
+            if decoder.inputs != above:
+                made_by = "the prior is of" if level == len(self.decoders) else f"decoder {level + 1} gives"
+                raise ValueError(f"decoder {level} takes {decoder.inputs} numbers, {made_by} {above}: expected as many")
 
     @classmethod
     def random(cls, sizes: Sequence[int], seed: int = 0) -> "LinearGaussianChain":
-        """A chain with random float64 parameters; sizes: [D, L_1, ..., L_T], so T = len(sizes) - 1."""
+        """A chain with random float64 parameters; sizes: [D, L_1, ..., L_T], so T = len(sizes) - 1.
+
+        Raises:
+            ValueError: For fewer than two sizes, or sizes or a seed that are none.
+        """
         if len(sizes) < 2:
             raise ValueError(f"sizes are {sizes!r}: expected [D, L_1, ...], two or more")
         integers(**{f"sizes[{index}]": size for index, size in enumerate(sizes)})
-        generator = torch.Generator().manual_seed(seed)
+        generator = generator_from(seed)
 
         def draw(*shape: int) -> Tensor:
             return torch.randn(*shape, generator=generator, dtype=torch.float64)
@@ -112,6 +138,8 @@ class LinearGaussianChain:
     @classmethod
     def of(cls, model: MHVAE) -> "LinearGaussianChain":
         """A model with prior N(0, I) and linear decoders, their scales fixed or shared, as a chain in float64.
+
+        Its x are flat, (B, D), whatever the model's event: give images as x.flatten(1).
 
         Raises:
             ValueError: Where the prior is no `StandardNormal`, or a decoder no `Gaussian` with hidden=() and a scale.
@@ -139,10 +167,9 @@ class LinearGaussianChain:
         return mean, covariance
 
     def log_px(self, x: Tensor) -> Tensor:
-        """log p(x), exactly, in nats per example: x (B, D) -> (B,)."""
+        """log p(x), exactly, in nats per example: x (B, D) -> (B,); ValueError for another shape."""
+        self._check(x)
         (mean, covariance), size = self.moments(), self.sizes[0]
-        if x.shape[-1:] != (size,):
-            raise ValueError(f"x has shape {tuple(x.shape)}: expected (B, {size})")
         return _normal(mean[:size], covariance[:size, :size]).log_prob(x)
 
     def posteriors(self) -> list[LinearGaussian]:
@@ -158,7 +185,15 @@ class LinearGaussianChain:
         return encoders
 
     def elbo(self, x: Tensor, encoders: Sequence[LinearGaussian]) -> Tensor:
-        """The ELBO of linear-Gaussian encoders q(z_1 | x), q(z_2 | z_1), ..., exactly: x (B, D) -> (B,)."""
+        """The ELBO of linear-Gaussian encoders q(z_1 | x), q(z_2 | z_1), ..., exactly: x (B, D) -> (B,).
+
+        Raises:
+            ValueError: For x of another shape, or encoders that are not one for each level, from its size to its size.
+        """
+        self._check(x)
+        given = [(encoder.inputs, *encoder.event) for encoder in encoders]
+        if given != (needed := list(pairwise(self.sizes))):
+            raise ValueError(f"the encoders are of sizes (inputs, size) {given}: expected {needed}, one for each level")
         joint, mean = self.moments(), encoders[0](x).loc  # (B, L_1)
         means, covariance = [x, mean], encoders[0].covariance
         for encoder in encoders[1:]:
@@ -177,6 +212,11 @@ class LinearGaussianChain:
     def model(self, encoders: Sequence[nn.Module] | None = None) -> MHVAE:
         """The same chain as a `vaelib.MHVAE`; its encoders are the exact posteriors unless given."""
         return MHVAE(self.posteriors() if encoders is None else encoders, self.decoders, self.prior)
+
+    def _check(self, x: Tensor) -> None:
+        if x.ndim != 2 or x.shape[1] != self.sizes[0]:
+            flat = "; give images as x.flatten(1)" if x.ndim > 2 else ""
+            raise ValueError(f"x has shape {tuple(x.shape)}: expected (B, {self.sizes[0]}){flat}")
 
 
 class PPCA(NamedTuple):
@@ -223,16 +263,34 @@ def ppca(x: Tensor, latent: int, sigma: float | None = None) -> PPCA:
     return fitted._replace(log_px=fitted.chain().log_px(x).mean().item())
 
 
-class Table(NamedTuple):
+class _Columns(NamedTuple):
+    log_joint: Tensor
+    log_q: Tensor
+    log_volume: Tensor
+
+
+class Table(_Columns):
     """A model whose latent z takes M values, so that every expectation is a sum over them; for B examples.
 
     log_joint: log p(x, z), (M, B). log_q: log q(z | x), (M, B). Both may be densities, weighted with
     log_volume: the log of the volume that each z stands for, (M,) or a scalar; 0 for discrete latents.
+
+    Raises:
+        ValueError: Where the shapes are others: a number that two axes make by accident would pass for a bound.
     """
 
-    log_joint: Tensor
-    log_q: Tensor
-    log_volume: Tensor
+    __slots__ = ()
+
+    def __new__(cls, log_joint: Tensor, log_q: Tensor, log_volume: Tensor) -> "Table":
+        shapes = [tuple(part.shape) for part in (log_joint, log_q, log_volume)]
+        if len(shapes[0]) != 2 or shapes[1] != shapes[0] or shapes[2] not in ((), shapes[0][:1]):
+            got = ", ".join(f"{name} {shape}" for name, shape in zip(cls._fields, shapes, strict=True))
+            raise ValueError(f"this table is {got}: expected (M, B), (M, B) and (M,) or a scalar")
+        return super().__new__(cls, log_joint, log_q, log_volume)
+
+    @classmethod
+    def _make(cls, iterable: Iterable[Any]) -> "Table":  # what `_replace` makes is checked, too
+        return cls(*iterable)
 
     def log_px(self) -> Tensor:
         """log p(x) = log sum_z p(x, z): (B,)."""
@@ -253,12 +311,17 @@ class Table(NamedTuple):
         log a = int_0^inf (e^-t - e^-(t a)) dt / t. For the mean a of K independent weights, E e^-(t a) is the K-th
         power of E_q e^-(t w / K); so one integral over s = ln t gives the bound of any K. Its integrand is analytic and
         flat at both ends: the trapezoid rule errs by less than 1e-10.
+
+        -inf where q gives mass to a z with p(x, z) = 0: all K draws may be such z.
         """
         integers(samples=samples)
         log_px, mass, share = self.log_px(), self._log_mass(self.log_q).exp(), self.posterior()
+        lost = ((mass > 0) & (self.log_joint == -math.inf)).any(0)  # (B,)
+        share = torch.where(lost, mass, share)  # keeps the integral of these, which does not count, off its limits
         rows = ((mass > 1e-20) | (share > 1e-20)).any(1)  # most of a grid is far from everything
         mass, share = mass[rows], share[rows]
-        log_w = torch.where(mass > 0, (self.log_joint - self.log_q - log_px)[rows], 0)  # of a weight with mean one
+        log_w = (self.log_joint - self.log_q - log_px)[rows]  # of a weight with mean one
+        log_w = torch.where((mass > 0) & ~lost, log_w, 0)
         # What lies beyond these ends, in mass or in its part of the mean, moves the integral by less than 1e-11.
         ordered, order = log_w.sort(0)
         low = ordered[mass.gather(0, order).cumsum(0) > 1e-13].min().item()
@@ -268,7 +331,7 @@ class Table(NamedTuple):
         for s in torch.arange(start, end, _STEP, dtype=log_w.dtype, device=log_w.device):
             mean = (mass * torch.expm1(-torch.exp(s + log_w - math.log(samples)))).sum(0)  # E_q e^-(t w / K) - 1
             total += torch.exp(-torch.exp(s)) - torch.exp(samples * torch.log1p(mean.clamp_min(-1)))
-        return log_px + _STEP * total
+        return torch.where(lost, -math.inf, log_px + _STEP * total)
 
     def _log_mass(self, log_density: Tensor) -> Tensor:
         return log_density + self.log_volume.reshape(-1, 1)
@@ -297,6 +360,18 @@ def grid(model: Hierarchy, x: Tensor, points: int = 401, limit: float = 8.0) -> 
         latents = mesh.split(sizes, -1)  # one mesh for all examples: the decoders see it once
         log_px, log_pz = model.log_joint(x, latents)
         return Table(log_px + log_pz, model.log_posterior(x, latents), sum(sizes) * torch.log(axis[1] - axis[0]))
+
+
+def _check_covariance(covariance: Tensor) -> None:
+    """Raise ValueError unless this square matrix is symmetric, but for rounding, and positive definite."""
+    found = covariance.detach()
+    deviations = found.diagonal().clamp_min(0).sqrt()
+    # In correlations, as the entries of one matrix may differ by orders of magnitude; the algebra reads one half only.
+    slack = math.sqrt(torch.finfo(found.dtype).eps) * deviations[:, None] * deviations
+    if not ((found - found.T).abs() <= slack).all():
+        raise ValueError("the covariance is not symmetric or not finite: expected S equal to S.T")
+    if torch.linalg.cholesky_ex(found).info:
+        raise ValueError("the covariance is singular or has negative variances: expected it positive definite")
 
 
 def _normal(mean: Tensor, covariance: Tensor) -> MultivariateNormal:

@@ -65,6 +65,9 @@ class Hierarchy(nn.Module, ABC):
         """p(x | z), with batch shape (K, B)."""
         return self.decoders[0](self.condition(latents))
 
+    def _log_px(self, x: Tensor, latents: Sequence[Tensor]) -> Tensor:
+        return _score(self.likelihood(latents), x, tuple(x.shape[1:]), "x")
+
     def priors(self, latents: Sequence[Tensor]) -> list[Distribution]:
         """p(z_t | the levels above) for t = 1 ... T, at these latents; the last is the prior p(z_T)."""
         return [*(self._prior_below(latents[level:], level) for level in range(1, self.levels)), self.prior()]
@@ -95,7 +98,7 @@ class Hierarchy(nn.Module, ABC):
             with _weights_fixed(self):
                 posteriors = self.posteriors(x, latents)
             priors = self.priors(latents)
-        log_px = self.likelihood(latents).log_prob(x)  # (K, B)
+        log_px = self._log_px(x, latents)  # (K, B)
         log_pz = torch.stack(_scores(priors, latents))  # (T, K, B)
         log_qz = torch.stack(_scores(posteriors, latents))  # (T, K, B)
         if path:
@@ -122,13 +125,13 @@ class Hierarchy(nn.Module, ABC):
             ValueError: Where a shape does not suit the model; the values of x are not looked at.
         """
         self._check_shape(x)
-        self._check_latents(latents)
-        return self.likelihood(latents).log_prob(x), functools.reduce(torch.add, _scores(self.priors(latents), latents))
+        self._check_latents(latents, batch=x.shape[:1])
+        return self._log_px(x, latents), functools.reduce(torch.add, _scores(self.priors(latents), latents))
 
     def log_posterior(self, x: Tensor, latents: Sequence[Tensor]) -> Tensor:
         """log q(z | x) summed over the levels, (K, B), at latents of your own; errors as for `log_joint`."""
         self._check_shape(x)
-        self._check_latents(latents)
+        self._check_latents(latents, batch=x.shape[:1])
         return functools.reduce(torch.add, _scores(self.posteriors(x, latents), latents))
 
     @torch.no_grad()
@@ -197,20 +200,22 @@ class Hierarchy(nn.Module, ABC):
         top = self._temperatures(temperature)[-1]
         with in_evaluation(self):
             likelihood = self.decode(at_temperature(self.prior(), top).sample((n,)), self.levels, temperature)
-        return likelihood.mean if mean else likelihood.sample()
+        return mean_of(likelihood) if mean else likelihood.sample()
 
     def reconstruct(self, x: Tensor, level: int = 1, temperature: Temperature = 1.0) -> Tensor:
         """Encode x, keep z_level and above, draw the rest anew at a temperature: the mean of p(x | z), (B, *event)."""
         self._check_level(level)
-        return self.decode([z[0] for z in self.encode(x)[level - 1 :]], level, temperature).mean
+        return mean_of(self.decode([z[0] for z in self.encode(x)[level - 1 :]], level, temperature))
 
     def _check_shape(self, x: Tensor) -> None:
         check_floating("x", x)
         if x.ndim == 0 or x.shape[1:] != self.event:
             raise ValueError(f"x has shape {tuple(x.shape)}: expected a batch of shape {self.event} per example")
 
-    def _check_latents(self, latents: Sequence[Tensor], level: int = 1, least: int | None = None) -> None:
-        """From z_level on, all of them or at least so many."""
+    def _check_latents(
+        self, latents: Sequence[Tensor], level: int = 1, least: int | None = None, batch: Sequence[int] = ()
+    ) -> None:
+        """From z_level on, all of them or at least so many, for so many examples."""
         sizes = self.latents[level - 1 :]
         tensors = isinstance(latents, list | tuple) and all(isinstance(z, Tensor) for z in latents)
         shapes = [tuple(z.shape) for z in latents] if tensors else []
@@ -220,6 +225,11 @@ class Hierarchy(nn.Module, ABC):
             wanted = ", ".join(f"z_{t} (..., {size})" for t, size in enumerate(sizes, start=level))
             some = "the first or more of " if least else ""
             raise ValueError(f"latents are {got}: expected {some}the tensors {wanted}, listed; see torch.as_tensor")
+        try:
+            torch.broadcast_shapes(batch, *(shape[:-1] for shape in shapes))
+        except RuntimeError:
+            examples = f" for {batch[0]} examples of x" if batch else ""
+            raise ValueError(f"latents are of shape {shapes}{examples}: expected one batch shape, (K, B)") from None
 
     def _check_level(self, level: int) -> None:
         if not isinstance(level, Integral) or not 1 <= level <= self.levels:
@@ -263,7 +273,16 @@ class Hierarchy(nn.Module, ABC):
 
 
 def _scores(levels: Sequence[Distribution], latents: Sequence[Tensor]) -> list[Tensor]:
-    return [d.log_prob(z) for d, z in zip(levels, latents, strict=True)]
+    pairs = enumerate(zip(levels, latents, strict=True), start=1)
+    return [_score(d, z, tuple(z.shape[-1:]), f"z_{level}") for level, (d, z) in pairs]
+
+
+def _score(distribution: Distribution, value: Tensor, event: tuple[int, ...], name: str) -> Tensor:
+    """log_prob. The density of a part that was exchanged for one of another size would be broadcast in silence."""
+    if tuple(distribution.event_shape) != event:
+        shapes = f"a density of {name} has event shape {tuple(distribution.event_shape)}, {name} is {tuple(event)}"
+        raise ValueError(f"{shapes}: expected parts of the model that fit each other")
+    return distribution.log_prob(value)
 
 
 @contextmanager
@@ -289,6 +308,15 @@ def _check_apart(model: nn.Module) -> None:
         if reason:
             kind = type(module).__name__
             raise ValueError(f"path=True, as dreg needs it, cannot do with {kind} ({name}): {reason}; iwae can")
+
+
+def mean_of(likelihood: Distribution) -> Tensor:
+    """Its mean. Raises ValueError, where torch has an error without words, unless there is one in closed form."""
+    try:
+        return likelihood.mean
+    except NotImplementedError:
+        kind = type(likelihood).__name__
+        raise ValueError(f"p(x | z) is a {kind}, without a mean in closed form: expected one, or take draws") from None
 
 
 def _support_of(likelihood: Distribution) -> constraints.Constraint | None:

@@ -96,10 +96,11 @@ class MHVAE(Hierarchy):
             mean: of the training data, for a Bernoulli likelihood to start from: short trainings gain much by it.
             options: activation, norm and gated of every network, see `vaelib.nets.mlp`.
         Raises:
-            ValueError: For an unknown likelihood, a mean for a likelihood that takes none, or sizes that do not meet.
+            ValueError: For an unknown likelihood, a mean for a likelihood that takes none, another option, or sizes
+                that do not meet.
         """
         make = likelihood_named(likelihood, mean)
-        _check_stack(latents, hidden)
+        _check_stack(latents, hidden, options)
         encoders, decoders = [], []
         sizes = [math.prod(shape_of(event)), *latents]
         for level, ((below, above), h) in enumerate(zip(pairwise(sizes), hidden, strict=True)):
@@ -237,7 +238,7 @@ class HVAE(Hierarchy):
     ) -> "HVAE":
         """A hierarchy of multilayer perceptrons; `markov` as above, other arguments and errors as for `MHVAE.mlp`."""
         make = likelihood_named(likelihood, mean)
-        _check_stack(latents, hidden)
+        _check_stack(latents, hidden, options)
         decoders: list[nn.Module] = []
         for level, (below, h) in enumerate(zip([event, *latents[:-1]], hidden, strict=True)):
             above = latents[level] if markov else sum(latents[level:])
@@ -278,7 +279,7 @@ class Ladder(nn.Module):
 
     def __init__(self, inputs: int, latents: Sizes, hidden: Sequence[Sizes], **options: Any):
         super().__init__()
-        _check_stack(latents, hidden)
+        _check_stack(latents, hidden, options)
         if any(not isinstance(sizes, list | tuple) or not sizes for sizes in hidden):
             raise ValueError(f"hidden is {hidden!r}: expected one or more layer sizes for each level")
         self.inputs = inputs
@@ -312,7 +313,12 @@ def _entering(encoder: nn.Module, x: Tensor) -> Tensor:
     return x.flatten(1) if isinstance(encoder, Conditional | Ladder) else x
 
 
-def _check_stack(latents: Sizes, hidden: Sequence[Sizes]) -> None:
+def _check_stack(latents: Sizes, hidden: Sequence[Sizes], options: dict[str, Any]) -> None:
+    for name in options.keys() - {"activation", "norm", "gated"}:
+        raise ValueError(
+            f"{name} is no option of every network: expected activation, norm or gated; what one conditional alone is "
+            "to have it is given where it is made, as in vl.VAE(vl.Gaussian(784, 50), vl.Gaussian(50, 784, scale=0.1))"
+        )
     lists = all(isinstance(sizes, list | tuple) for sizes in (latents, hidden))
     if not lists or not latents or len(latents) != len(hidden):
         raise ValueError(

@@ -120,14 +120,24 @@ def spread(mean: Any, stddev: Any, ax: "Axes", deviations: float = 2, **style: A
 
 
 def training_curves(history: "History", title: str = "Training", ax: "Axes | None" = None) -> "Axes":
-    """-ELBO by epoch in nats per example, for the training and, where there is one, the validation data."""
+    """-ELBO by epoch in nats per example, for the training and, where there is one, the validation data.
+
+    Raises:
+        ValueError: Where `history` is neither what `fit` returned nor a part of it.
+    """
+    _check_history(history)
     curves = (("training", "o--", history.train), ("validation", "o-", history.valid))
     lines = [(name, style, [-summary.elbo for summary in curve]) for name, style, curve in curves if curve]
     return _by_epoch(lines, 3, "-ELBO", title, ax)
 
 
 def rate_per_level(history: "History", title: str = "Rate of each level", ax: "Axes | None" = None) -> "Axes":
-    """The rate of each latent level by epoch, in nats per example; of validation data where there are any."""
+    """The rate of each latent level by epoch, in nats per example; of validation data where there are any.
+
+    Raises:
+        ValueError: Where `history` is neither what `fit` returned nor a part of it.
+    """
+    _check_history(history)
     levels = zip(*(summary.rates for summary in history.valid or history.train), strict=True)
     lines = ((f"z{level + 1}", "os^Dv"[level % 5] + "-", rates) for level, rates in enumerate(levels))
     ax = _by_epoch(lines, 4, "rate", title, ax)
@@ -151,12 +161,19 @@ def gap_bars(
         at: where the bars stand; 0, 1, ... unless given.
         floor: where the bars begin, as a log-probability has no natural zero; a little below the lowest unless given.
     Raises:
-        ValueError: Where an "ELBO" exceeds log p(x) by more than rounding.
+        ValueError: Where an "ELBO" exceeds log p(x) by more than rounding, one of them is no finite number, or they or
+            `at` are not as many.
     """
-    lower, upper = np.broadcast_arrays(np.asarray(elbos, dtype=float), np.asarray(log_px, dtype=float))
+    lower, upper = (np.asarray(_array(values), dtype=float) for values in (elbos, log_px))
+    places = np.arange(lower.size) if at is None else np.asarray(_array(at), dtype=float)
+    if lower.ndim != 1 or not lower.size or upper.shape not in ((), lower.shape) or places.shape != lower.shape:
+        got = f"elbos {lower.shape}, log_px {upper.shape}, at {places.shape}"
+        raise ValueError(f"{got}: expected (n,) with n >= 1, (n,) or one number, and (n,)")
+    if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
+        raise ValueError("an ELBO or log p(x) is NaN or infinite: expected finite numbers")
+    upper = np.broadcast_to(upper, lower.shape)
     if (excess := float((lower - upper).max())) > 1e-6 * max(1, np.abs(upper).max()):
         raise ValueError(f"an ELBO exceeds log p(x) by {excess:.3g} nats: expected a lower bound")
-    places = np.arange(len(lower)) if at is None else np.asarray(at, dtype=float)
     floor = float(lower.min() - 0.25 * (upper.max() - lower.min())) if floor is None else floor
     ax = _axes(ax, (6.4, 3.6))
     ax.bar(places, lower - floor, width, bottom=floor, color=COLOURS[0], alpha=0.85, label="ELBO")
@@ -221,7 +238,16 @@ def _axes(ax: "Axes | None", size: tuple[float, float]) -> "Axes":
     return plt.subplots(figsize=size, layout="constrained")[1]
 
 
+def _check_history(history: Any) -> None:
+    if not hasattr(history, "train"):
+        raise ValueError(
+            f"history is {type(history).__name__}: expected the History that fit returned, or a part of it"
+        )
+
+
 def _array(values: Any) -> np.ndarray:
+    if isinstance(values, list | tuple) and any(isinstance(value, Tensor) for value in values):
+        return np.stack([_array(value) for value in values])
     if not isinstance(values, Tensor):
         return np.asarray(values)
     values = values.detach().cpu()

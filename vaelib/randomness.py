@@ -20,17 +20,35 @@ import threading
 import torch
 from torch import Tensor
 
+from .arguments import integers
+
 _ONE_AT_A_TIME = threading.RLock()
 _DEVICES = {"cuda": torch.cuda, "mps": torch.mps}
 
 
+def generator_from(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator of torch that starts from this seed, an integer of Python, NumPy or torch.
+
+    Raises:
+        ValueError: Where the seed is no integer, or not from -2^63 to 2^64 - 1, all that torch takes.
+    """
+    (start,) = integers(-(2**63), seed=seed)
+    if start >= 2**64:
+        raise ValueError(f"seed is {seed!r}: expected an integer below 2^64")
+    return torch.Generator(device).manual_seed(start)
+
+
 class RandomStream:
-    """The random numbers that follow from an integer seed, on the CPU and, where it is another, on the device."""
+    """The random numbers that follow from an integer seed, on the CPU and, where it is another, on the device.
+
+    Raises:
+        ValueError: For a seed as `generator_from`.
+    """
 
     def __init__(self, seed: int, device: torch.device | str = "cpu"):
         self.device = torch.device(device)
         places = ["cpu", self.device] if self.device.type in _DEVICES else ["cpu"]
-        self.state = [torch.Generator(place).manual_seed(seed).get_state() for place in places]
+        self.state = [generator_from(seed, place).get_state() for place in places]
         self._former: list[list[Tensor]] = []
 
     def __enter__(self) -> "RandomStream":

@@ -17,7 +17,7 @@ UNITS = (
 KINDS = ("out", "code", "calc", "cite", "given")
 BLANK = "\0"  # stands for each character that is not read, so that places stay what they are
 
-_DIGITS = r"(?:\d{1,3}(?:(?:,|\{,\})\d{3})+|\d+)(?:\.\d+)?"
+_DIGITS = r"(?:(?:\d{1,3}(?:(?:,|\{,\})\d{3})+|\d+)(?:\.\d+)?|\.\d+)"
 NUMBER = re.compile(
     r"(?P<sign>(?<![)\]}+\w.])[-−+])?"
     r"(?:\\[dt]?frac\s*(?:(?P<a>\d)|\{(?P<aa>\d+)\})\s*(?:(?P<b>\d)|\{(?P<bb>\d+)\})"
@@ -28,7 +28,7 @@ NUMBER = re.compile(
 _CLOSERS = rf"[*_$)\]}}{BLANK}]*"
 _PERCENT = re.compile(rf"{_CLOSERS}\s*(?:\\?%|per ?cent\b)")
 _UNIT = re.compile(
-    rf"{_CLOSERS}\s*{_CLOSERS}(?:\\?%|(?:[smh]|(?:[a-z]+[ \n])?(?:{'|'.join(UNITS.split())}))(?![\w^-]))"
+    rf"{_CLOSERS}\s*{_CLOSERS}(?:\\?%|per ?cent\b|(?:[smh]|(?:[a-z]+[ \n])?(?:{'|'.join(UNITS.split())}))(?![\w^-]))"
 )
 _AND = re.compile(rf"{_CLOSERS}(?:\s*(?:to|and|or|of|by|,|[-\u2013]|×|\\times|±|\+-)\s*)+[$*({BLANK}]*$")
 _PART = re.compile(
@@ -36,23 +36,23 @@ _PART = re.compile(
 )  # of k + 1 weights, L^2 weights, log 2 nats
 _MARK = re.compile(r"<!--(.*?)-->", re.DOTALL)
 _PHRASE = re.compile(r"[.!?]\s|\n\s*\n|\||\n\s*(?:[-*]|\d+\.)\s")
+_BARE = rf"(?!\s*(?:\\?%|per ?cent\b|(?:{'|'.join(UNITS.split())})\b))"  # neither a unit nor a percentage follows
 _YEAR = (
-    r"(?:[A-Z][\w'.-]*|\bal\.|\bin|\bof|\bsince|,|;|\()[ \n]\(?(?:1[5-9]|20)\d\d(?:[a-z]\b)?(?![\d,.]\d|\s*(?:"
-    + "|".join(UNITS.split())
-    + r")\b)|\((?:1[5-9]|20)\d\d\)"
+    r"(?:(?:[A-Z][\w'.-]*|\bal\.),?|\bin|\bof|\bsince)[ \n]\(?(?:1[5-9]|20)\d\d(?:[a-z]\b)?(?:[,;] (?:1[5-9]|20)\d\d)*+"
+    r"(?![\d,.]\d|\s+of\b)" + _BARE + r"|\((?:1[5-9]|20)\d\d\)"
 )
 _PLACE = (
     r"(?i:\b(?:eqs?|equations?|sections?|sec|chapters?|appendix|theorems?|propositions?|lemmas?|version)\b)\.?"
-    r"\s*[A-Z]?\.?\d[\d.]*(?:(?:\s*(?:[-\u2013,]|to|and)\s*)+[A-Z]?\d[\d.]*)*"
+    r"\s*[A-Z]?\.?\d[\d.]*(?:(?:\s*(?:[-\u2013,]|to|and)\s*)+[A-Z]?\d[\d.]*+" + _BARE + r")*"
     r"|(?i:\b(?:tables?|figs?|figures?|pages?|pp?|algorithms?|lines?|volume|vol|no)\b)\.?"
-    r"\s*\d+(?!\.?\d)(?:(?:\s*(?:[-\u2013,]|to|and)\s*)+\d+(?!\.?\d))*"
+    r"\s*\d+(?!\.?\d)(?:(?:\s*(?:[-\u2013,]|to|and)\s*)+\d++(?!\.?\d)" + _BARE + r")*"
 )
 _ID = r"D?[aA]?[1-9]\d?\.\d{1,2}[a-z]?"
 _LEFT_OUT = [
     re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL),
     re.compile(r"`[^`]*`"),
     re.compile(r"(?<=\])\([^()\s]*\)|<?\bhttps?://[^\s>)]*>?"),
-    re.compile(r"</?[a-zA-Z][^<>]*>"),
+    re.compile(r"</?[a-zA-Z][\w-]*(?:\s[^<>$]*)?/?>"),  # not from $K<L$ to the next >
     re.compile(r"\*\*(?:Reading|Running|Time):\*\*\s+(?:about )?\d+ \w+"),
     re.compile(r"^## [aA]?\d+\.\d+ · .*\(\d+ minutes\)$", re.MULTILINE),  # an exercise, by its number
     re.compile(r"\barXiv[: ]\d+\.\d+|#\d+|\d+\.\d+\.\d[\d.]*|\d+(?:st|nd|rd|th|[a-g])\b(?![-+]\d)"),
@@ -134,7 +134,7 @@ def numbers(text: str) -> list[Number]:
         between = after[: found[-1].start - match.end()] if found else ""
         has_unit = bool(_UNIT.match(after)) or bool(has_unit and match[0] != "0" and _AND.fullmatch(between))
         has_unit &= not _PART.search(text[: match.start()])
-        long = re.search(r"\d{3}|\d[.,eE^]|\{,", match[0]) is not None
+        long = re.search(r"\d{3}|\.\d|\d[.,eE^]|\{,", match[0]) is not None
         size, unit = value(match)
         if match["sign"] and re.search(r"[\w)\]}]\Z", readable[: match.start()].rstrip(BLANK)):
             size = abs(size)  # no sign: what joins the numbers of 784-200, with a mark between

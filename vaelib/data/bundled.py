@@ -3,6 +3,7 @@
 import importlib.resources
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pickle import UnpicklingError
 
@@ -30,8 +31,18 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, rows: slice | Tensor) -> "Split":
-        """The same rows of everything: a slice shares memory with this split, a mask or an index copies."""
+    def __getitem__(self, rows: slice | Sequence[int] | np.ndarray | Tensor) -> "Split":
+        """The same rows of everything: a slice shares memory with this split, a mask or a list of indices copies.
+
+        Raises:
+            ValueError: rows are neither, above all one index: a split of one image without its first axis is none.
+        """
+        if isinstance(rows, tuple) or not (isinstance(rows, slice) or np.ndim(rows) == 1):
+            such = f"of shape {tuple(np.shape(rows))}" if np.ndim(rows) > 1 else f"{rows!r}"
+            raise ValueError(
+                f"the rows of a Split are {such}: expected a slice, a mask (N,) or indices (n,); one image is "
+                "split.images[i], and a DataLoader takes split.images"
+            )
         labels, latents = (None if part is None else part[rows] for part in (self.labels, self.latents))
         return Split(self.images[rows], labels, latents)
 

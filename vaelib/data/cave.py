@@ -40,6 +40,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import integers
+from ..randomness import generator_from
 
 KINDS = ("sphere", "cylinder", "cone", "cube", "pyramid")
 
@@ -76,10 +77,10 @@ def sample(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     Returns:
         Images (n, 1, 28, 28) in [0, 1] and latents (n, 10), whose columns are `LATENTS`; both float32.
     Raises:
-        ValueError: n < 1 or seed < 0, or one is no integer.
+        ValueError: n < 1, seed < 0 or seed >= 2^64, or one is no integer.
     """
     (n,), (seed,) = integers(n=n), integers(0, seed=seed)
-    uniform = torch.rand(n, len(LATENTS), generator=torch.Generator().manual_seed(seed))
+    uniform = torch.rand(n, len(LATENTS), generator=generator_from(seed))
     low, high = torch.tensor([(0.0, len(KINDS)), *RANGES.values()]).T
     latents = low + (high - low) * uniform
     latents[:, 0] = latents[:, 0].floor()

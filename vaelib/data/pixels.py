@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ..arguments import check_floating
+
 SCALE = "dynamic binarisation needs pixel intensities in [0, 1]; divide 8-bit images by 255"
 
 
@@ -16,9 +18,10 @@ def binarise(x: Tensor, check: bool = True) -> Tensor:
     Args:
         check: whether to refuse values outside [0, 1] and NaN (on a CPU; a GPU would have to be waited for).
     Raises:
-        ValueError: a value is outside [0, 1] or NaN.
+        ValueError: x is no floating-point tensor, or a value is outside [0, 1] or NaN.
     Source: Salakhutdinov & Murray 2008, "On the quantitative analysis of deep belief networks".
     """
+    check_floating("x", x)
     if check and x.device.type == "cpu" and x.numel() and not in_unit_interval(x):
         raise ValueError(f"x has values outside [0, 1] or NaN: {SCALE}")
     if x.device.type != "cpu" or x.dtype != torch.float32:

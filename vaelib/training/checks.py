@@ -12,6 +12,7 @@ from ..arguments import is_number
 from ..bounds import Terms
 from ..data.inputs import Streamed
 from ..hierarchy import Hierarchy
+from . import saving
 
 CHECKED = 1000  # examples at a time, so that looking at the data takes no memory to speak of
 
@@ -31,6 +32,28 @@ def arguments(model: Any, transform: Any, optimizer: Any, compile: Any, clip: An
         raise ValueError(f"clip is {clip!r}: expected the largest norm that a gradient may have, a positive number")
     if not torch.is_grad_enabled():
         raise ValueError("training under torch.no_grad: expected gradients to be switched on")
+
+
+def of_these(optimizer: Any, weights: list[Tensor]) -> None:
+    """Raises ValueError unless this is an optimiser of nothing but these weights, which takes one gradient a step."""
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise ValueError(f"optimizer returned {optimizer!r}: expected an optimiser of torch.optim, or one like these")
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ValueError("optimizer returned LBFGS, which wants the loss several times in a step: expected another")
+    known = {id(weight) for weight in weights}
+    if any(id(weight) not in known for group in optimizer.param_groups for weight in group["params"]):
+        expected = "expected those it is given, as in optimizer=lambda weights: torch.optim.AdamW(weights)"
+        raise ValueError(f"optimizer took weights that are not this model's, or are frozen: {expected}")
+
+
+def settings(optimizer: torch.optim.Optimizer, model: nn.Module) -> str:
+    """What an optimiser is, but for its learning rate: one text, equal for equal ones."""
+    names = {weight: name for name, weight in model.named_parameters()}
+    groups = []
+    for group in optimizer.param_groups:
+        kept = {name: value for name, value in group.items() if name not in ("lr", "params")}
+        groups.append(f"{kept} for {', '.join(names[weight] for weight in group['params'])}")
+    return f"{type(optimizer).__name__}({'; '.join(groups)})"
 
 
 def trial(objective: Any, levels: int, samples: int) -> None:
@@ -67,6 +90,5 @@ def digest(data: "Tensor | Streamed | None") -> str | None:
 def named(function: Any) -> str | None:
     """A function by name, with what is bound to it."""
     if isinstance(function, functools.partial):
-        bound = [*map(repr, function.args), *map(repr, function.keywords.items())]
-        return f"{named(function.func)}({', '.join(bound)})"
+        return f"{named(function.func)}({saving.words([function.args, function.keywords], {})})"
     return None if function is None else getattr(function, "__name__", type(function).__name__)

@@ -55,6 +55,8 @@ def faster(step: Step, steps: int, compile: bool | str) -> "Step | Fast":
 class Fast:
     """A `Step` that replays what it recorded with its first batch, for batches laid out as that one.
 
+    A weight that is frozen or thawed later has the steps run as they stand. Another change to the model is not seen.
+
     Whatever cannot be recorded or compiled is said in one line and done in the slower way.
     """
 
@@ -68,7 +70,7 @@ class Fast:
 
     def __call__(self, x: Tensor, lr: float, beta: float) -> tuple[Tensor, Tensor]:
         """As the plain step."""
-        layout = (x.shape, x.stride(), x.dtype)
+        layout = (x.shape, x.stride(), x.dtype, *(weight.requires_grad for weight in self.step.weights))
         self.layout = layout if self.layout is None else self.layout
         if layout != self.layout:
             return self.step(x, lr, beta)

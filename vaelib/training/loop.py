@@ -12,6 +12,7 @@
 2
 """
 
+import copy
 import functools
 import math
 import sys
@@ -22,6 +23,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from .. import processes
@@ -134,6 +136,7 @@ class Training:
         if not weights:
             raise ValueError("every weight of the model is frozen: expected one or more with requires_grad=True")
         self.optimizer = (optimizer or PlainAdam)(weights)
+        checks.of_these(self.optimizer, weights)
         self.steps: int | None = None  # in an epoch; a stream may not know them before its end
         with suppress(TypeError):
             batches = len(self.train) / (1 if isinstance(self.train, Streamed) else batch_size)
@@ -144,12 +147,13 @@ class Training:
 
     def __iter__(self) -> Iterator[Epoch]:
         """Trains, and gives one `Epoch` at a time, from where `history` ends; none where all epochs are done."""
-        state = State(self.model, self.optimizer, self.random, self.history, {} if self.run is None else self._same())
+        same = {} if self.run is None else self._same()
+        state = State(self.model, self.optimizer, self.random, self.history, same, _order(self.train))
         with nullcontext() if self.run is None else self.run.opened(state), self._bar() as bar:
             began = time.perf_counter() - (self.history.seconds[-1] if self.history else 0.0)
             while len(self.history) < self.epochs:
                 try:
-                    before = {name: value.clone() for name, value in self.model.state_dict().items()}
+                    before = copy.deepcopy(self.model.state_dict())
                     train, lr, beta = self._epoch(len(self.history))
                     valid = None if self.valid is None else validate(self.model, self.valid, self.batch_size, self.seed)
                     self._check_finite(valid)
@@ -217,7 +221,8 @@ class Training:
         if self.transform in (binarise, torch.bernoulli) and len(x) and not in_unit_interval(x):
             low, high = (bound.item() for bound in x.aminmax())
             raise ValueError(f"{name} has values outside [0, 1] (min {low:.4g}, max {high:.4g}) or NaN: {SCALE}")
-        batch = x if self.transform is None or not len(x) else self.transform(x)
+        # A copy, as x may be the user's memory, and the transform may work in place.
+        batch = x if self.transform is None or not len(x) else self.transform(x.clone())
         if isinstance(batch, Tensor) and len(batch) != len(x):
             raise ValueError(f"transform changed the number of examples, {len(x)}: expected one for each it gets")
         self.model.check(batch)
@@ -239,8 +244,12 @@ class Training:
     def _check_finite(self, valid: Summary | None) -> None:
         """A loss can be finite, and what the last step made of the weights not."""
         moments = [value for entries in self.optimizer.state.values() for value in entries.values()]
-        named = {"weights": self.model.state_dict().values(), "optimiser's moments": filter(torch.is_tensor, moments)}
-        bad = [name for name, tensors in named.items() if not all(bool(t.isfinite().all()) for t in tensors)]
+        named = {"weights": self.model.state_dict().values(), "optimiser's moments": moments}
+        bad = [
+            name
+            for name, values in named.items()
+            if not all(bool(value.isfinite().all()) for value in values if isinstance(value, Tensor))
+        ]
         if valid is not None and not math.isfinite(valid.elbo):
             bad.append("validation ELBO")
         if bad:
@@ -252,7 +261,6 @@ class Training:
     def _same(self) -> dict[str, Any]:
         """What must agree for a training to be continued: all that decides its numbers but lr, beta and epochs."""
         step = self.step if isinstance(self.step, Step) else self.step.step
-        settings = {name: value for name, value in self.optimizer.defaults.items() if name != "lr"}
         return {
             "model": saving.describe(self.model),
             "trained weights": [name for name, weight in self.model.named_parameters() if weight.requires_grad],
@@ -263,7 +271,7 @@ class Training:
             "seed": self.seed,
             "objective": checks.named(step.objective),
             "transform": checks.named(self.transform),
-            "optimizer": f"{type(self.optimizer).__name__}({settings})",
+            "optimizer": checks.settings(self.optimizer, self.model),
             "clip": step.clip,
             "precision": self.precision,
         }
@@ -305,6 +313,14 @@ def validate(model: Hierarchy, x: Tensor, batch_size: int = 1000, seed: int = 0)
                 sums += weight * totals(model(batch[rows], check=False))
     processes.sum_over_processes([sums])
     return _summary(sums, len(x))
+
+
+def _order(data: "Tensor | Streamed") -> torch.Generator | None:
+    """What a DataLoader shuffles by, where these are not torch's global random numbers."""
+    loader = data.data if isinstance(data, Streamed) else None
+    if not isinstance(loader, DataLoader):
+        return None
+    return loader.generator or getattr(loader.sampler, "generator", None)
 
 
 def _summary(sums: Tensor, count: int) -> Summary:

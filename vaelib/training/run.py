@@ -87,6 +87,11 @@ class History(list[Epoch]):
 
     interrupted = False
 
+    def __getitem__(self, index: Any) -> Any:
+        """An epoch; of a slice, the history of these epochs."""
+        found = super().__getitem__(index)
+        return History(found) if isinstance(index, slice) else found
+
     @property
     def train(self) -> list[Summary]:
         """The training data's means."""
@@ -197,6 +202,7 @@ class State:
     random: RandomStream
     history: History
     same: dict[str, Any]
+    order: torch.Generator | None = None  # of a DataLoader that has one of its own
 
     def kept(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and a JSON object, for `saving.write`."""
@@ -210,6 +216,8 @@ class State:
                 else:
                     numbers.setdefault(str(i), {})[name] = value
         tensors |= {f"random.{place}": value for place, value in enumerate(self.random.state)}
+        if self.order is not None:
+            tensors["order"] = self.order.get_state()
         history = [epoch.plain() for epoch in self.history]
         return tensors, {"kind": "training", "model": info, "same": self.same, "optimizer": numbers, "history": history}
 
@@ -233,4 +241,6 @@ class State:
         self.optimizer.load_state_dict({"state": entries, "param_groups": groups})
         for place in range(len(self.random.state)):  # a training that moves to a GPU begins a stream there
             self.random.state[place] = tensors.get(f"random.{place}", self.random.state[place])
+        if self.order is not None and "order" in tensors:
+            self.order.set_state(tensors["order"])
         self.history[:] = [Epoch.read(line) for line in info["history"]]

@@ -190,9 +190,11 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is not whole, or not of this format.
+        ValueError: It is a folder, or the file is not whole, or not of this format.
     """
     path = Path(path).expanduser()
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: expected a file, such as the best.safetensors of a training")
     data = path.read_bytes()
     try:
         tensors = safetensors.torch.load(data)
@@ -272,20 +274,20 @@ def _settings(module: nn.Module, names: Mapping[Any, str]) -> list[str]:
     if type(module).get_extra_state is not nn.Module.get_extra_state:
         settings["extra_state"] = module.get_extra_state()
     return [
-        f"{name}={_words(value, names)}"
+        f"{name}={words(value, names)}"
         for name, value in sorted(settings.items())
         if not isinstance(value, Tensor) or _memory(value) in names  # the others are constants: the file has them
     ]
 
 
-def _words(value: Any, names: Mapping[Any, str]) -> str:
+def words(value: Any, names: Mapping[Any, str]) -> str:
     """A setting as text on one line: equal for equal values, in every process and on every device."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_words(key, names)}: {_words(part, names)}" for key, part in value.items()) + "}"
+        return "{" + ", ".join(f"{words(key, names)}: {words(part, names)}" for key, part in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_words(part, names) for part in value) + "]"
+        return "[" + ", ".join(words(part, names) for part in value) + "]"
     if isinstance(value, set | frozenset):
-        return "{" + ", ".join(sorted(_words(part, names) for part in value)) + "}"
+        return "{" + ", ".join(sorted(words(part, names) for part in value)) + "}"
     if isinstance(value, Tensor):
         return names.get(_memory(value)) or f"tensor {list(value.shape)} {_digest({'': value.detach().cpu()}, '')}"
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
@@ -294,7 +296,7 @@ def _words(value: Any, names: Mapping[Any, str]) -> str:
         return "device"
     text = repr(value.item() if isinstance(value, np.generic) else value)
     text = " ".join(re.sub(r" at 0x[0-9a-fA-F]+", "", text).split())  # a function's address is new in each process
-    return f"{text} {_words(_state(value), names)}" if isinstance(value, nn.Module) else text
+    return f"{text} {words(_state(value), names)}" if isinstance(value, nn.Module) else text
 
 
 def _memory(tensor: Tensor) -> tuple[Any, ...]:

@@ -50,6 +50,9 @@ class Step:
         blurred = torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
         with processes.noise_of(len(x)), blurred:
             terms = self.model(x[rows], self.samples, check=False, path=self.objective is dreg)
+        if self.precision == "bfloat16" and any(density.dtype != self.weights[0].dtype for density in terms[:3]):
+            expected = "expected a module of your own to make its distribution of parameters.float()"
+            raise ValueError(f"a density is computed in {torch.bfloat16}: {expected}")
         loss = -weight * self.objective(terms, beta).sum() / len(x)
         return loss, weight * totals(terms)
 

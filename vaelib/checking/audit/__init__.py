@@ -27,8 +27,6 @@ a list of log p(x), (b,) for each; an estimator of the gradient as a function of
 """
 
 import importlib.util
-import inspect
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -38,19 +36,19 @@ import numpy as np
 from torch import Tensor
 
 from ..mistakes import MISTAKES
-from . import averages, estimators, probes, verdicts
-from .probes import ALIASES, AXES, Candidate, Fit, Form
+from . import averages, estimators, gradients, probes, terms, verdicts
+from .calling import AXES, SPREADS, Candidate, needs, prepared, probed, with_stated
+from .gradients import with_gradient
+from .probes import Form
 from .samplers import judge_sample, looks_like_a_sample
-from .verdicts import Audit
-
-SPREADS = ("logvar", "log_sigma", "sigma", "var")
+from .verdicts import Audit, noted
 
 
 def audit(
     function: Callable[..., Any],
     *,
     beta: float | None = None,
-    sigma: float | None = None,
+    sigma: float | str | None = None,
     called: str = "",
     encode: Callable[..., Any] | None = None,
     decode: Callable[..., Any] | None = None,
@@ -67,13 +65,18 @@ def audit(
         vl.audit(loss, x="target", mu="loc")             your names of what the function takes
         vl.audit(loss, x=x, encode=model.encode, decode=model.decode)      a whole model, that is called as it is
 
+    Of `input` and `target` the input is x_hat. A parameter with a number as its default keeps it unless you give one.
+
     What it cannot see: E9 and E20 are about what a number is called, E16 draws its own samples, and E12, E13, E21b,
-    E21e and E25 need the draws of all levels, or the number of samples that was asked for.
+    E21e and E25 need the draws of all levels, or the number of samples that was asked for. A gradient is seen where
+    tensors come out, not numbers, and numpy has none. In float32 a term below 1/1000 of the value is not weighed.
 
     Args:
-        function: returns one number, or one for each example; of several the first, or the one called "loss".
-        beta: the weight of the rate that is meant, 1 unless given.
-        sigma: the standard deviation of a Gaussian decoder that is stated beside a squared error.
+        function: returns one number, or one for each example; of several results the one called "loss" or
+            "total_loss" is judged, or the first, which is said.
+        beta: the weight of the rate that is meant, 1 unless given; also given to a parameter `beta` of the function.
+        sigma: the standard deviation of a Gaussian decoder that is stated beside a squared error; also given to a
+            parameter `sigma` that is not the posterior's. Or the function's name for the posterior's sigma.
         called: what it is meant to be, such as "iwae" or "nll"; its own name unless given.
         encode: of a whole model: x to (mu, logvar), as a method or module that `function` calls.
         decode: of a whole model: z to logits, likewise.
@@ -82,62 +85,70 @@ def audit(
     Returns:
         The verdict, which prints itself.
     Raises:
-        ValueError: Where it takes something that nobody has said, or gives no numbers.
+        ValueError: Where it takes what nobody has said, does not take what is given, fails, or gives no numbers.
     """
     if (encode is None) != (decode is None):
         raise ValueError("encode and decode: expected both, or neither")
+    inputs = with_stated(function, inputs, beta, sigma)
+    beta, sigma = (None if given is None or isinstance(given, str) else float(given) for given in (beta, sigma))
     if encode is not None and decode is not None:
         from .recorded import audit_model
 
-        return audit_model(function, encode, decode, beta=beta, sigma=sigma, **inputs)
+        return audit_model(function, encode, decode, inputs, beta, sigma)
     called = (called or getattr(function, "__name__", "")).lower()
-    if "batches" in probes.parameters(function):
-        return averages.judge_batches(function, called, inputs)
-    if "log_likelihood" in probes.parameters(function):
+    if needs(function, "batches", inputs):
+        return averages.judge_batches(prepared(function, inputs | {"batches": "batches"}), called)
+    if needs(function, "log_likelihood", inputs):
         candidate = prepared(function, inputs | {"log_likelihood": "log_likelihood"})
         return estimators.judge_estimator(function, candidate.names | candidate.fixed)
     candidate = prepared(function, inputs)
-    probes.probed(candidate)
-    return judged(candidate, called, beta, sigma)
+    probed(candidate)
+    return verdicts.of_several(candidate, judged(candidate, called, beta, sigma))
 
 
 def judged(candidate: Candidate, called: str, beta: float | None, sigma: float | None) -> Audit:
     """The verdict, by what the function takes."""
     takes, spreads = candidate.takes, candidate.takes & {"mu", *SPREADS}
+    likelihood = bool(takes & {"logits", "x_hat"})
     if takes <= {"mu", *SPREADS} and looks_like_a_sample(candidate):
         return judge_sample(candidate)
     if "log_w" in takes:
         return bound(candidate, called)
     if takes & {"prior_mu", "prior_logvar"}:
-        return rate(candidate, probes.level_rates())
-    if "z" in takes:
-        return density(candidate)
+        return rate(candidate, called, probes.level_rates())
+    if "z" in takes and not likelihood:
+        return density(candidate, called)
     levels = sorted(name for name in takes if name.startswith("rate_"))
     if levels:
-        return averages.judge_levels(candidate, levels, reduced)
+        return with_gradient(candidate, averages.judge_levels(candidate, levels, reduced), called)
     if takes in ({"rate"}, {"log_px"}):
-        return given(candidate)
+        return given(candidate, called)
     if takes & {"rate", "log_px"}:
         terms = Form({"reconstruction": reduced, "rate": lambda a: a["rate"]}, "", "log p(x|z), as it is given")
         return whole_loss(candidate, [terms], beta, sigma, called)
-    if takes & {"logits", "x_hat"} and spreads:
-        return whole_loss(candidate, probes.losses(candidate), beta, sigma, called)
-    if takes & {"logits", "x_hat"}:
-        forms = [
-            Form({"reconstruction": make}, number, words) for number, words, make in probes.reconstructions(candidate)
-        ]
-        fit = probes.fitted(candidate, forms) or probes.fitted(candidate, forms, constant=True)
-        return (
-            verdicts.judge_reconstruction(candidate, fit) if fit else unexplained(candidate, "a likelihood", forms[0])
-        )
+    if likelihood and spreads:
+        return whole_loss(candidate, probes.losses(candidate, drawn="z" in takes), beta, sigma, called)
+    if likelihood:
+        return reconstruction(candidate, called)
     if spreads:
-        return rate(candidate)
+        return rate(candidate, called)
     raise ValueError(
         f"the function takes {', '.join(sorted(takes)) or 'nothing'}: expected names such as {', '.join(AXES)}"
     )
 
 
-def given(candidate: Candidate) -> Audit:
+def reconstruction(candidate: Candidate, called: str) -> Audit:
+    """A likelihood alone."""
+    known = probes.reconstructions(candidate)
+    forms = [Form({"reconstruction": make}, number, words) for number, words, make in known]
+    fit = probes.fitted(candidate, forms) or probes.fitted(candidate, forms, constant=True)
+    if fit is None:
+        return unexplained(candidate, "a likelihood", forms[0])
+    found = terms.judge_reconstruction(candidate, fit, called)
+    return with_gradient(candidate, verdicts.elsewhere(fit, found), called)
+
+
+def given(candidate: Candidate, called: str) -> Audit:
     """A rate or a log-likelihood as it is given, summed or averaged."""
     (name,) = candidate.takes
     column = {"rate": lambda a: a["rate"]} if name == "rate" else {"reconstruction": reduced}
@@ -145,7 +156,8 @@ def given(candidate: Candidate) -> Audit:
     found = averages.clamped(candidate, {}) if fit is None and name == "rate" else None
     if fit is None:
         return found or unexplained(candidate, "an average", Form(column))
-    return verdicts.judge_rate(candidate, fit) if name == "rate" else verdicts.judge_reconstruction(candidate, fit)
+    judge = terms.judge_rate if name == "rate" else terms.judge_reconstruction
+    return with_gradient(candidate, verdicts.elsewhere(fit, judge(candidate, fit, called)), called)
 
 
 def reduced(a: probes.Arrays) -> np.ndarray:
@@ -153,58 +165,24 @@ def reduced(a: probes.Arrays) -> np.ndarray:
     return -a["log_px"].mean(0)
 
 
-def prepared(function: Callable[..., Any], inputs: dict[str, Any]) -> Candidate:
-    """The function with its names, and the sizes that the inputs have."""
-    wanted = probes.parameters(function)
-    own = {given: name for name, given in inputs.items() if isinstance(given, str) and name in AXES}
-    names, fixed = {}, {}
-    for name, parameter in wanted.items():
-        known = own.get(name) or (name if name in AXES else ALIASES.get(name))
-        if known:
-            names[name] = known
-        elif name in inputs:
-            fixed[name] = inputs[name]
-        elif parameter.default is inspect.Parameter.empty:
-            raise ValueError(
-                f"the function takes {name!r}: expected one of {', '.join(AXES)}; say which it is, such as "
-                f"mu={name!r}, or give its value, {name}=..."
-            )
-    candidate = Candidate(function, names, fixed)
-    for name, given in inputs.items():
-        name = ALIASES.get(name, name)
-        if name in AXES and name not in fixed and not isinstance(given, str):
-            sized(candidate, name, given)
-    return candidate
-
-
-def sized(candidate: Candidate, name: str, given: Any) -> None:
-    """Takes the sizes of what the user has: a tensor, or its shape."""
-    shape = tuple(given.shape) if hasattr(given, "shape") else tuple(given)
-    axes = AXES[name]
-    if len(shape) < len(axes) or (len(shape) > len(axes) and axes != "BD"):
-        raise ValueError(f"{name} has shape {shape}: expected ({', '.join(axes)})")
-    for axis, size in zip(axes, (*shape[: len(axes) - 1], math.prod(shape[len(axes) - 1 :])), strict=True):
-        candidate.sizes[axis] = int(size)
-    if axes == "BD":
-        candidate.events[name] = shape[1:]
-    if name == "x" and isinstance(given, Tensor):
-        candidate.grey = bool(((given != 0) & (given != 1)).any())
-        candidate.real = bool(((given < 0) | (given > 1)).any())
-
-
 def whole_loss(
     candidate: Candidate, forms: list[Form], beta: float | None, sigma: float | None, called: str = ""
 ) -> Audit:
     """A reconstruction and a rate."""
     fit = probes.fitted(candidate, forms) or probes.fitted(candidate, forms, constant=True)
-    if fit is None:
+    if fit is None or fit.changed:
         first = {"reconstruction": forms[0].columns["reconstruction"]}
         found = with_batch_totals(candidate, forms) or averages.clamped(candidate, first)
-        return found or unexplained(candidate, "a loss", forms[0])
-    found = verdicts.judge_loss(candidate, fit, beta, sigma, called)
+        if found:
+            return with_gradient(candidate, found, called)
+    if fit is None:
+        return unexplained(candidate, "a loss", forms[0])
+    found = verdicts.elsewhere(fit, verdicts.judge_loss(candidate, fit, beta, sigma, called))
     if candidate.grey and "Bernoulli" in fit.form.words and "continuous" not in fit.form.words:
         found = noted(found, "your x is grey: a training loss, but reported as a likelihood of grey images it is E9")
-    return with_gradient(candidate, fit, found)
+    if probes.ONE_DRAW in fit.form.words and "z" not in candidate.takes:
+        return found  # with its own z, a gradient that leaves the score out has the right mean, too
+    return with_gradient(candidate, found, called)
 
 
 def with_batch_totals(candidate: Candidate, forms: list[Form]) -> Audit | None:
@@ -219,17 +197,22 @@ def with_batch_totals(candidate: Candidate, forms: list[Form]) -> Audit | None:
     return Audit(False, f"{said}; it is as if beta were B = {candidate.sizes['B']}", "E3")
 
 
-def rate(candidate: Candidate, known: list[Any] | None = None) -> Audit:
+def rate(candidate: Candidate, called: str, known: list[Any] | None = None) -> Audit:
     """A divergence of q(z|x) and N(0, I), or the prior that a level above gives."""
     forms = [Form({"rate": make}, number, words) for number, words, make in known or probes.rates()]
     fit = probes.fitted(candidate, forms) or probes.fitted(candidate, forms, constant=True)
+    if fit is None or fit.changed:
+        found = averages.clamped(candidate, {})
+        if found:
+            return with_gradient(candidate, found, called)
     if fit is None:
-        return averages.clamped(candidate, {}) or unexplained(candidate, "a rate", forms[0])
-    return with_gradient(candidate, fit, verdicts.judge_rate(candidate, fit))
+        return unexplained(candidate, "a rate", forms[0])
+    found = verdicts.elsewhere(fit, terms.judge_rate(candidate, fit, called))
+    return with_gradient(candidate, found, called)
 
 
-def density(candidate: Candidate) -> Audit:
-    """A log-density of z: N(0, I), or the posterior's."""
+def density(candidate: Candidate, called: str) -> Audit:
+    """A log-density of z: N(0, I), or the posterior's; or their difference, a rate by one draw."""
     latex, prior = MISTAKES["E17"], not candidate.takes & {"mu", *SPREADS}
 
     def form(text: str, number: str, words: str, power: float = 1.0) -> Form:
@@ -244,8 +227,13 @@ def density(candidate: Candidate) -> Audit:
     if not prior:
         forms.append(form(latex.right, "E24", "the variance passed where the standard deviation is expected", 2.0))
         forms.append(form(latex.right, "E6", "log sigma read as log-variance", 0.5))
+        forms.append(Form({"rate": probes.one_draw}, "", probes.ONE_DRAW))
     fit = probes.fitted(candidate, forms) or probes.fitted(candidate, forms[:1], constant=True)
-    return verdicts.judge_density(candidate, fit) if fit else unexplained(candidate, "a log-density", forms[0])
+    if fit is None:
+        return unexplained(candidate, "a log-density", forms[0])
+    one_draw = "rate" in fit.at
+    found = terms.judge_rate(candidate, fit, called) if one_draw else terms.judge_density(candidate, fit)
+    return with_gradient(candidate, verdicts.elsewhere(fit, found), called)
 
 
 def bound(candidate: Candidate, called: str, transposed: bool = False) -> Audit:
@@ -261,7 +249,7 @@ def bound(candidate: Candidate, called: str, transposed: bool = False) -> Audit:
         wrong = MISTAKES[number]
         forms.append(Form({"bound": lambda a, text=wrong.wrong: probes.one_sample(text, a)}, number, wrong.name))
     try:
-        fit = probes.fitted(candidate, forms)
+        fit = probes.fitted(candidate, forms) or probes.fitted(candidate, forms[:1], constant=True)
     except ValueError:  # a shape that is none of ours
         fit = None
     if fit is None and not transposed:  # it may take (B, K)
@@ -274,41 +262,12 @@ def bound(candidate: Candidate, called: str, transposed: bool = False) -> Audit:
             return noted(other, "it takes log-weights of shape (B, K)")
     if fit is None:
         return unexplained(candidate, "a bound", forms[0])
-    return verdicts.judge_bound(candidate, fit, called, gradient(candidate, fit, forms))
-
-
-def gradient(candidate: Candidate, fit: Fit, forms: list[Form]) -> str:
-    """Whose gradient autograd gives: that of the value, that of another form, or none; nothing where there is none."""
-    found = probes.slopes(candidate)
-    if found is None:
-        return ""
-    by_autograd, of_value, (low, high), step = found
-    for form in [*forms[:1], fit.form, *forms[1:]]:
-        slope = sum(fit.at[name] * (make(high).sum() - make(low).sum()) / step for name, make in form.columns.items())
-        if math.isclose(by_autograd, slope, rel_tol=3e-3, abs_tol=1e-6):
-            return f"that of {form.words}"
-    if math.isclose(by_autograd, of_value, rel_tol=3e-3, abs_tol=1e-6):
-        return "that of its value"
-    return (
-        f"{by_autograd:.4g} along a random direction, where the value changes by {of_value:.4g}: something is detached"
-    )
-
-
-def with_gradient(candidate: Candidate, fit: Fit, found: Audit) -> Audit:
-    """The verdict, unless the gradient is another than that of the value."""
-    slopes = probes.slopes(candidate)
-    if slopes is None or math.isclose(slopes[0], slopes[1], rel_tol=3e-3, abs_tol=1e-6):
-        return found
-    said = f"its gradient is {slopes[0]:.4g} along a random direction, where its value changes by {slopes[1]:.4g}"
-    if found.right:
-        said = f"value right, gradient not: {said}; something is detached, which is right only if it is meant"
-        return Audit(None, said, "", found.evidence)
-    return noted(found, said)
-
-
-def noted(found: Audit, line: str) -> Audit:
-    """With one more line of evidence."""
-    return Audit(found.right, found.verdict, found.number, (*found.evidence, line))
+    seen = gradients.slopes(candidate)
+    if isinstance(seen, str):
+        found = verdicts.elsewhere(fit, terms.judge_bound(candidate, fit, called, ""))
+        return gradients.without(found, seen, called)
+    found = terms.judge_bound(candidate, fit, called, gradients.whose(seen, fit, forms))
+    return verdicts.elsewhere(fit, found)
 
 
 PARTS: dict[str, Callable[[probes.Arrays], np.ndarray]] = {

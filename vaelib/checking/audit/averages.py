@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ..mistakes import MISTAKES
 from . import probes, verdicts
-from .probes import Arrays, Candidate, Fit, Form
-from .verdicts import Audit, factor, reduction, short
+from .calling import Candidate, as_number, attempted, chosen
+from .probes import Arrays, Fit, Form
+from .verdicts import Audit, factor, reduction, short, this_is
 
 # --- Free bits: a threshold of nats, at the rate of an example, of a dimension, or of the batch ----------------------
 
@@ -85,9 +86,9 @@ def free(candidate: Candidate, fit: Fit, nats: float, way: str, evidence: tuple[
     if other:
         weight = rate.over(factor(candidate, fit, "reconstruction"))
         number, why = ("", "") if verdicts.same(weight.value, 1) else verdicts.wrong_weight(weight)
-        if number or weight.value < 0:
+        if why or weight.value < 0:
             number, why = ("E18b", "the rate has the wrong sign") if weight.value < 0 else (number, why)
-            return Audit(False, f"this is {number}: {why}, with free bits of {short(nats)} nats", number, evidence)
+            return Audit(False, f"{this_is(number, why)}, with free bits of {short(nats)} nats", number, evidence)
         said += f"; beta is {short(weight.value)}"
     return Audit(True, f"{said}; no bound where they act: report without them", "", evidence)
 
@@ -107,6 +108,9 @@ def judge_levels(candidate: Candidate, levels: list[str], reduced: Callable[[Arr
     first = fit.at.get("log_px") or next(filter(None, weights.values()), 1.0)
     for level in reversed(levels):
         if weights[level] == 0:
+            if probes.moves(candidate, {level}):
+                said = f"{level} is there, but too small beside the other terms for its weight to be seen"
+                return verdicts.unknown((said, *evidence), "a bound of several levels")
             top = level == levels[-1]
             said = "the top level's rate is left out" if top else f"{level} is left out"
             return Audit(False, f"this is E25b: {said}" if top else said, "E25b" if top else "", evidence)
@@ -143,10 +147,22 @@ def drawn_batches() -> Iterator[list[Tensor]]:
         yield [torch.from_numpy(rng.normal(-90 - 9 * k, 5, size)) for k, size in enumerate(layout)]
 
 
-def judge_batches(function: Callable[..., Any], called: str, fixed: Mapping[str, Any]) -> Audit:
-    """An average over a data set: a function of `batches`, a list of log p(x), one tensor (b,) for each batch."""
+def judge_batches(candidate: Candidate, called: str) -> Audit:
+    """An average over a data set: a function of `batches`, a list of log p(x), one tensor (b,) for each batch.
+
+    Raises:
+        ValueError: Where it takes more than that, fails, or gives no number.
+    """
+    if candidate.names:
+        said = f"the function takes 'batches' beside {', '.join(map(repr, candidate.names))}"
+        raise ValueError(f"{said}: give its value, batches=...")
     drawn = list(drawn_batches())
-    values = [float(function(batches=batches, **fixed)) for batches in drawn]
+    results = [
+        as_number(chosen(attempted(candidate.function, candidate.fixed | {"batches": batches}))[0]) for batches in drawn
+    ]
+    if any(result.numel() != 1 for result in results):
+        raise ValueError(f"the function returned {tuple(results[0].shape)} for its batches: expected one number")
+    values = [result.item() for result in results]
     if not all(map(math.isfinite, values)):
         raise ValueError("the function gives values that are not finite: expected one number, in nats")
     for words, (number, total) in TOTALS.items():

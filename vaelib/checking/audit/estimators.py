@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .calling import attempted
 from .verdicts import Audit
 
 ROWS, SETTINGS, STEEP = 20_000, 4, 0.5
@@ -34,7 +35,7 @@ def judge_estimator(function: Callable[..., Any], inputs: Mapping[str, Any]) -> 
     known = {"mu": mu, **spreads, "log_likelihood": log_likelihood}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        value = function(**{own: known.get(name, name) for own, name in inputs.items()})
+        value = attempted(function, {own: known.get(str(name), name) for own, name in inputs.items()})
     if not isinstance(value, Tensor) or not value.requires_grad:
         return Audit(False, "no gradient reaches mu", "", ("what it returns does not depend on mu for autograd",))
     (gradient,) = torch.autograd.grad(value.sum(), [mu])

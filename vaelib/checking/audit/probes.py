@@ -1,14 +1,10 @@
-"""What `audit` puts into a function, what it should get out of it, and how the two are compared.
-
-Sizes: B examples, J latent dimensions, D pixels, K samples. Inputs are drawn in float64 with seeds that are fixed.
-"""
+"""What `audit` should get out of a function, and how that is compared with what it gets."""
 
 import functools
-import inspect
 import itertools
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,99 +13,9 @@ from torch import Tensor
 
 from ..mistakes import MISTAKES
 from ..mistakes.twins import evaluated, plain_namespace
+from .calling import AXES, SIZES, Candidate, probed
 
 Arrays = Mapping[str, Any]
-SIZES = {"B": 6, "J": 3, "D": 10, "K": 4}
-AXES = {"mu": "BJ", "logvar": "BJ", "log_sigma": "BJ", "sigma": "BJ", "var": "BJ", "z": "BJ"}
-AXES |= {"prior_mu": "BJ", "prior_logvar": "BJ"}
-AXES |= {"x": "BD", "logits": "BD", "x_hat": "BD", "x_logvar": "BD", "log_w": "KB", "log_px": "KB", "rate": "B"}
-ALIASES = {"mean": "mu", "means": "mu", "z_mean": "mu", "mu_z": "mu", "log_var": "logvar", "z_log_var": "logvar"}
-ALIASES |= {"variance": "var", "log_std": "log_sigma", "logstd": "log_sigma", "std": "sigma", "target": "x"}
-ALIASES |= {"recon_x": "x_hat", "x_recon": "x_hat", "recon": "x_hat", "probs": "x_hat", "log_weights": "log_w"}
-ALIASES |= {"mu_p": "prior_mu", "logvar_p": "prior_logvar", "mean2": "prior_mu", "logvar2": "prior_logvar"}
-ALIASES |= {"mean1": "mu", "logvar1": "logvar", "mu_q": "mu", "logvar_q": "logvar", "mu1": "mu", "mu2": "prior_mu"}
-ALIASES |= {"kl": "rate", "kld": "rate", "log_variance": "logvar", "recons": "x_hat", "inputs": "x", "input": "x"}
-ALIASES |= {"images": "x"}
-LEVELS = range(1, 6)  # of a hierarchy, from the bottom
-AXES |= {f"rate_{level}": "B" for level in LEVELS}
-ALIASES |= {f"{name}_{level}": f"rate_{level}" for level in LEVELS for name in ("kl", "kld")}
-
-
-@dataclass
-class Candidate:
-    """The function under audit, the names that it gives our inputs, and the shapes that it is for.
-
-    Args:
-        function: what is called.
-        names: its parameters, each with the input of ours that it takes.
-        fixed: what else it is given.
-        sizes: B, J, D, K as the user has them.
-        events: the shapes of one x, and of what the decoder says of it where that is another.
-        grey: whether the user's x has other values than 0 and 1; `real`: whether some lie outside [0, 1].
-    """
-
-    function: Callable[..., Any]
-    names: dict[str, str]
-    fixed: dict[str, Any] = field(default_factory=dict)
-    sizes: dict[str, int] = field(default_factory=lambda: dict(SIZES))
-    events: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    grey: bool = False
-    real: bool = False
-
-    @property
-    def takes(self) -> set[str]:
-        """Our inputs that it takes."""
-        return set(self.names.values())
-
-    @property
-    def called(self) -> str:
-        """Its name."""
-        return getattr(self.function, "__name__", "")
-
-    def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Its value, the first if there are several, or the one called loss."""
-        given = {own: inputs[name] for own, name in self.names.items()}
-        value = self.function(**given, **self.fixed)
-        if isinstance(value, Mapping):
-            value = value.get("loss", next(iter(value.values())))
-        elif isinstance(value, tuple | list):
-            value = value[0]
-        value = torch.as_tensor(value)
-        if not value.is_floating_point():
-            raise ValueError(f"the function returned {value.dtype} values: expected floating-point numbers, in nats")
-        return value
-
-    def draw(self, seed: int, **sizes: int) -> dict[str, Tensor]:
-        """All inputs at these sizes: means and log-variances around 0, x binary unless the user's is not."""
-        n = self.sizes | sizes
-        rng = np.random.default_rng(seed)
-        near = 0.1 if seed % 3 == 2 else 1.0  # some posteriors close to the prior, where a clamp shows
-        mu, logvar = (near * rng.normal(mean, 1, (n["B"], n["J"])) for mean in (0.3, -0.3))
-        logits, noise = rng.normal(size=(n["B"], n["D"])), rng.random((n["B"], n["D"]))
-        x = rng.normal(size=noise.shape) if self.real else noise if self.grey else (noise < 0.4).astype(float)
-        arrays = {"mu": mu, "logvar": logvar, "log_sigma": logvar / 2, "sigma": np.exp(logvar / 2)}
-        arrays |= {"var": np.exp(logvar), "z": mu + np.exp(logvar / 2) * rng.normal(size=mu.shape), "x": x}
-        arrays |= {"logits": logits, "x_hat": logits if self.real else 1 / (1 + np.exp(-logits))}
-        arrays |= {"x_logvar": rng.normal(size=logits.shape), "rate": np.exp(rng.normal(size=n["B"]))}
-        arrays["rate"] *= 10.0 ** (seed % 4)  # small and large ones, so that a threshold shows
-        arrays |= {f"rate_{level}": np.exp(rng.normal(size=n["B"])) for level in LEVELS}
-        arrays |= {name: rng.normal(-9, 2, (n["K"], n["B"])) for name in ("log_w", "log_px")}
-        arrays |= {"prior_mu": rng.normal(size=mu.shape), "prior_logvar": rng.normal(size=mu.shape)}
-        shaped = {
-            name: array.reshape(n["B"], *self.event(name, n["D"]))
-            for name, array in arrays.items()
-            if AXES[name] == "BD"
-        }
-        return {name: torch.from_numpy(array) for name, array in (arrays | shaped).items()}
-
-    def event(self, name: str, pixels: int) -> tuple[int, ...]:
-        """The shape of one x, or of what is said of it, with so many pixels."""
-        shape = self.events.get(name) or self.events.get("x") or next(iter(self.events.values()), ())
-        return (*shape[:-1], pixels // math.prod(shape[:-1]))
-
-    def other(self, size: str) -> int:
-        """Another value of a size: twice as much."""
-        return 2 * self.sizes[size]
 
 
 def numbers(inputs: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
@@ -162,6 +68,12 @@ def gaussian(a: Arrays, log: float = 1.0, constant: float = 1.0) -> np.ndarray:
     return terms.sum(1) / 2
 
 
+def one_draw(a: Arrays) -> np.ndarray:
+    """log q(z|x) - log p(z) at the z that was drawn: (B,)."""
+    noise = (a["z"] - a["mu"]) ** 2 / np.exp(a["logvar"])
+    return (a["z"] ** 2 - noise - a["logvar"]).sum(1) / 2
+
+
 @dataclass(frozen=True)
 class Form:
     """What a function might be: columns of one number per example, each with a coefficient; and the mistake it is."""
@@ -180,6 +92,9 @@ class Fit:
         at: the coefficients at the user's sizes, by column.
         exponents: for each column the powers of B, J, D and K that its coefficient grows with.
         stuck: the sizes at which the function could not be called: they are written into it.
+        tied: the sizes at which only a constant is another: it is written into it.
+        changed: where else it is another form.
+        tol: how near the values are, as a part of the largest.
     """
 
     form: Form
@@ -187,6 +102,9 @@ class Fit:
     exponents: dict[str, dict[str, int | None]]
     shape: str
     stuck: tuple[str, ...] = ()
+    tied: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    tol: float = 0.0
 
 
 def shape_of(value: Tensor, sizes: Mapping[str, int]) -> str:
@@ -202,12 +120,21 @@ def shape_of(value: Tensor, sizes: Mapping[str, int]) -> str:
     raise ValueError(f"{got}: expected one number, (B,) or (B, J)")
 
 
-def observed(candidate: Candidate, seeds: range, **sizes: int) -> tuple[list[dict[str, np.ndarray]], list[Tensor]]:
-    """Inputs and values of a function, one for each seed."""
+def observed(
+    candidate: Candidate, seeds: range, stretch: float = 1.0, **sizes: int
+) -> tuple[list[dict[str, np.ndarray]], list[Tensor]]:
+    """Inputs and values of a function, one for each seed; the means may be stretched.
+
+    Raises:
+        ValueError: Where the function fails, or gives no finite values.
+    """
     drawn = [candidate.draw(seed, **sizes) for seed in seeds]
+    drawn = [inputs | {"mu": stretch * inputs["mu"]} for inputs in drawn]
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         values = [candidate(inputs).double() for inputs in drawn]
+    if not all(bool(torch.isfinite(value).all()) for value in values):
+        raise ValueError("the function gives values that are not finite on some drawn inputs: expected nats")
     return [numbers(inputs) for inputs in drawn], values
 
 
@@ -243,26 +170,65 @@ def fitted(candidate: Candidate, forms: list[Form], constant: bool = False) -> F
     shape = shape_of(values[0], candidate.sizes)
     # A rate may have a weight of 1e-6; a logarithm may have an epsilon: first the one is looked for, then the other.
     tols = (1e-10, 1e-6) if probed(candidate).dtype == torch.float64 else (1e-4,)
+    if not candidate.kept:  # a Python number may have been computed in float32
+        tols = (1e-10, 1e-6, 1e-4)
     for tol, form in itertools.product(tols, forms):
         found = solve(*equations(form, inputs, values, shape, constant), tol)
-        if found is None:
-            continue
-        names = [*form.columns, *["constant"] * constant]
-        at, exponents, stuck = dict(zip(names, found.tolist(), strict=True)), {name: {} for name in names}, []
-        for size in SIZES:
-            try:
-                more = candidate.other(size)
-                again = observed(candidate, seeds, **{size: more})
-                moved = solve(*equations(form, *again, shape, constant), tol)
-            except (RuntimeError, ValueError, IndexError, TypeError):
-                moved = None
-            if moved is None:
-                stuck.append(size)
-                continue
-            for name, before, after in zip(names, found, moved, strict=True):
-                exponents[name][size] = power(before, after)
-        return Fit(form, at, exponents, shape, tuple(stuck))
+        if found is not None:
+            names = [*form.columns, *["constant"] * constant]
+            at = dict(zip(names, found.tolist(), strict=True))
+            return elsewhere(candidate, Fit(form, at, {}, shape, tol=tol), seeds, [t for t in tols if t >= tol])
     return None
+
+
+def elsewhere(candidate: Candidate, fit: Fit, seeds: range, tols: list[float]) -> Fit:
+    """A fit, and how it changes with each size, and beyond the drawn means where it has a constant."""
+    exponents: dict[str, dict[str, int | None]] = {name: {} for name in fit.at}
+    stuck, tied, changed = [], [], []
+    for size in SIZES:
+        more = {size: candidate.other(size)}
+        try:
+            inputs, values = observed(candidate, seeds, **more)
+            if shape_of(values[0], candidate.sizes | more) != fit.shape:
+                raise ValueError(f"another shape at {more}")
+        except ValueError:
+            stuck.append(size)
+            continue
+        for constant in ("constant" in fit.at, True):
+            lines, column = equations(fit.form, inputs, values, fit.shape, constant)
+            found = next((found for tol in tols if (found := solve(lines, column, tol)) is not None), None)
+            if found is not None:
+                for (name, before), after in zip(fit.at.items(), found, strict=False):
+                    exponents[name][size] = power(before, after)
+                tied += [size] * (len(found) > len(fit.at))
+                break
+        else:
+            changed.append(f"{size} = {more[size]}")
+    if "constant" in fit.at and not holds(candidate, fit, seeds):
+        changed.append("larger means")
+    return replace(fit, exponents=exponents, stuck=tuple(stuck), tied=tuple(tied), changed=tuple(changed))
+
+
+def holds(candidate: Candidate, fit: Fit, seeds: range) -> bool:
+    """Whether a fit holds for larger means, too: |rate - c| looks like c - rate where all rates are small."""
+    try:
+        inputs, values = observed(candidate, seeds, stretch=30.0)
+    except ValueError:
+        return True
+    lines, column = equations(fit.form, inputs, values, fit.shape, True)
+    gap = np.abs(lines @ np.array([*fit.at.values()]) - column).max()
+    return bool(gap <= 100 * fit.tol * np.abs(column).max())
+
+
+def moves(candidate: Candidate, names: Iterable[str]) -> bool:
+    """Whether the value changes where these inputs do, and no others."""
+    first, other = candidate.draw(0), candidate.draw(1)
+    pair = []
+    for inputs in (dict(first), first | {name: other[name] for name in names}):
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(0)
+            pair.append(candidate(inputs))
+    return not torch.equal(*pair)
 
 
 def power(before: float, after: float) -> int | None:
@@ -271,53 +237,6 @@ def power(before: float, after: float) -> int | None:
         return 0 if before == after else None
     exponent = math.log2(after / before)
     return round(exponent) if abs(exponent - round(exponent)) < 5e-3 else None
-
-
-def probed(candidate: Candidate) -> Tensor:
-    """The value for the first inputs; what goes wrong there is said."""
-    inputs = candidate.draw(0)
-    try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            value = candidate(inputs)
-    except (RuntimeError, TypeError, IndexError, AttributeError) as error:
-        shapes = ", ".join(f"{own} {tuple(inputs[name].shape)}" for own, name in candidate.names.items())
-        advice = "say the shapes that it is for, such as x=(128, 784), mu=(128, 20)"
-        raise ValueError(f"the function fails on {shapes}: {error}; {advice}") from error
-    if not bool(torch.isfinite(value).all()):
-        raise ValueError(
-            "the function gives values that are not finite on drawn inputs: expected finite numbers, in nats"
-        )
-    return value
-
-
-def slopes(candidate: Candidate, seed: int = 0) -> tuple[float, float, list[dict[str, np.ndarray]], float] | None:
-    """The derivative along a random direction, by autograd and by differences, of the sum of a function's values.
-
-    Returns:
-        Both, the inputs on either side, and the step between them; None where the function gives no gradient.
-    """
-    inputs, step = candidate.draw(seed), 2e-3
-    along = candidate.draw(seed + 1000)
-    moved = sorted(candidate.takes - {"x", "z"})
-    if not moved:
-        return None
-    leaves = inputs | {name: inputs[name].clone().requires_grad_() for name in moved}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        value = candidate(leaves).sum()
-    if not value.requires_grad:
-        return None
-    gradients = torch.autograd.grad(value, [leaves[name] for name in moved], allow_unused=True)
-    pairs = zip(moved, gradients, strict=True)
-    by_autograd = sum(((along[n] - inputs[n]) * g).sum().item() for n, g in pairs if g is not None)
-    sides = []
-    for sign in (-0.5, 0.5):
-        shifted = inputs | {n: inputs[n] + sign * step * (along[n] - inputs[n]) for n in moved}
-        sides.append(shifted)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        low, high = (candidate(side).double().sum().item() for side in sides)
-    return by_autograd, (high - low) / step, [numbers(side) for side in sides], step
 
 
 # --- The forms that are known ----------------------------------------------------------------------------------------
@@ -364,21 +283,18 @@ def reconstructions(candidate: Candidate) -> list[tuple[str, str, Callable[[Arra
     return [*binary, ("", "a continuous Bernoulli likelihood", continuous_bernoulli)]
 
 
-def losses(candidate: Candidate) -> list[Form]:
-    """Every reconstruction with every rate."""
+ONE_DRAW = "the rate by its one draw of z"
+
+
+def losses(candidate: Candidate, drawn: bool = False) -> list[Form]:
+    """Every reconstruction with every rate; where z is known, with the rate by its one draw, after the right ones."""
     forms = []
     for (at, rate_words, rate), (number, words, term) in itertools.product(rates(), reconstructions(candidate)):
         forms.append(
             Form({"reconstruction": term, "rate": rate}, at or number, words if not at else f"{words}; {rate_words}")
         )
+    if drawn:
+        right = reconstructions(candidate)
+        by_draw = [Form({"reconstruction": term, "rate": one_draw}, n, f"{w}; {ONE_DRAW}") for n, w, term in right]
+        forms[len(right) : len(right)] = by_draw
     return forms
-
-
-def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The named parameters of a function."""
-    try:
-        found = inspect.signature(function).parameters
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{function!r} does not say its parameters: wrap it in a lambda that names them") from error
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {name: p for name, p in found.items() if p.kind in kinds}

@@ -11,13 +11,14 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import SPREADS, Audit, noted, probes, sized, whole_loss
-from .probes import Arrays, Candidate, Form
+from . import probes, verdicts, whole_loss
+from .calling import SPREADS, Candidate, parameters, probed, sized, unused
+from .gradients import NUMBERS, of_draws, with_followed
 from .samplers import judge_draws
+from .verdicts import Audit, noted
 
 Network = Callable[..., Any]
 
@@ -32,6 +33,11 @@ class Whole(Candidate):
     decoded: str = "logits"
     latents: list[Tensor] = field(default_factory=list)
 
+    @property
+    def moved(self) -> set[str]:
+        """What the networks return: the loss has a gradient in it."""
+        return {"mu", self.spread, self.decoded}
+
     def draw(self, seed: int, **sizes: int) -> dict[str, Tensor]:
         """As ever, and where the decoder's output is no probability, it is a mean of x as it is."""
         inputs = super().draw(seed, **sizes)
@@ -43,9 +49,12 @@ class Whole(Candidate):
 
         def fake_decode(z: Tensor, *_: Any, **__: Any) -> Tensor:
             self.latents.append(z)
-            return inputs[self.decoded]
+            return inputs[self.decoded].clone()
 
-        fakes = {"encode": lambda *_, **__: (inputs["mu"], inputs[self.spread]), "decode": fake_decode}
+        def fake_encode(*_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+            return inputs["mu"].clone(), inputs[self.spread].clone()
+
+        fakes = {"encode": fake_encode, "decode": fake_decode}
         with replaced(self, fakes):
             value = super().__call__(inputs)
         if len(self.latents) != 1 or self.latents[0].shape != inputs["mu"].shape:
@@ -63,7 +72,7 @@ def replaced(whole: Whole, fakes: Mapping[str, Network]) -> Generator[None]:
     with undo:
         for role, fake in fakes.items():
             real = getattr(whole, role)
-            if role in probes.parameters(whole.function):
+            if role in parameters(whole.function):
                 whole.fixed[role] = fake
                 continue
             owner, name = owned(real, role)
@@ -95,32 +104,45 @@ def owned(real: Network, role: str) -> tuple[Any, str]:
     raise ValueError(f"{role} is a plain function: expected a method or a module, or a loss with a parameter {role!r}")
 
 
-def audit_model(function: Network, encode: Network, decode: Network, x: Any = None, **options: Any) -> Audit:
+def audit_model(
+    function: Network,
+    encode: Network,
+    decode: Network,
+    inputs: Mapping[str, Any],
+    beta: float | None,
+    sigma: float | None,
+) -> Audit:
     """The verdict on a whole model: first on how it draws z, then on the loss.
 
     Args:
         function: takes x, and returns a loss.
         encode: x to (mu, log-variance), or log sigma or sigma: what fits is found.
         decode: z to logits, probabilities or means.
-        x: some data, (B, *event).
-        options: beta and sigma of `audit`, and other parameters of `function`.
+        inputs: x, some data, (B, *event), and other parameters of `function`.
+        beta: as in `audit`.
+        sigma: likewise.
     Raises:
-        ValueError: Where x is no tensor, or a network cannot be replaced or returns something else.
+        ValueError: Where x is no tensor, or a network cannot be replaced, fails, or returns something else.
     """
+    x, options = inputs.get("x"), {name: given for name, given in inputs.items() if name != "x"}
     if not isinstance(x, Tensor):
         raise ValueError(f"x is {type(x).__name__}: a model is audited with a tensor of data, (B, *event)")
-    beta, sigma = options.pop("beta", None), options.pop("sigma", None)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        encoded = encode(x)
-        if not isinstance(encoded, tuple | list) or len(encoded) < 2 or encoded[0].ndim != 2:
+        encoded = network("encode", encode, x)
+        pair = isinstance(encoded, tuple | list) and len(encoded) >= 2
+        if not pair or not all(isinstance(value, Tensor) and value.ndim == 2 for value in encoded[:2]):
             raise ValueError(
                 "encode returned no pair of tensors (B, J): wrap it so that it returns mean and log-variance"
             )
-        decoded = decode(encoded[0])
+        decoded = network("decode", decode, encoded[0])
+    if not isinstance(decoded, Tensor):
+        said = f"decode returned {type(decoded).__name__}"
+        raise ValueError(f"{said}: wrap it so that it returns one tensor, logits, probabilities or means")
     probability = bool(((decoded >= 0) & (decoded <= 1)).all())
-    own = [name for name in probes.parameters(function) if name not in ("encode", "decode", *options)]
+    own = [name for name in parameters(function) if name not in ("encode", "decode", *options)]
     if not own:
         raise ValueError("the loss takes nothing: expected a function of x")
+    unused(function, options)
     best = None
     for spread in SPREADS[:3]:
         whole = Whole(
@@ -134,24 +156,35 @@ def audit_model(function: Network, encode: Network, decode: Network, x: Any = No
         )
         sized(whole, "x", x)
         sized(whole, "mu", encoded[0])
-        found = judged(whole, beta, sigma)
-        if found.right:
+        found = verdicts.of_several(whole, judged(whole, beta, sigma))
+        if found.right or found.verdict.startswith("value right"):
             return noted(found, f"the encoder's second output is read as {spread} by sampler and loss")
         best = best or found
     assert best is not None
     return best
 
 
+def network(role: str, call: Network, value: Tensor) -> Any:
+    """What a network returns.
+
+    Raises:
+        ValueError: Where it fails.
+    """
+    try:
+        return call(value)
+    except Exception as error:  # it is another's, and may raise anything
+        got = f"{role} fails on {tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+        raise ValueError(f"{got}: {type(error).__name__}: {error}") from error
+
+
 def judged(whole: Whole, beta: float | None, sigma: float | None) -> Audit:
     """One reading of the encoder's second output."""
-    probes.probed(whole)
+    probed(whole)
     draws = sampled(whole)
-    forms = probes.losses(whole)
-    sampled_rate = {"reconstruction": probes.reconstructions(whole)[0][2], "rate": one_draw}
-    forms.insert(len(probes.reconstructions(whole)), Form(sampled_rate, "", "the rate by its one draw of z"))
-    loss = whole_loss(whole, forms, beta, sigma, whole.called.lower())
+    loss = whole_loss(whole, probes.losses(whole, drawn=True), beta, sigma, whole.called.lower())
     if draws.right is not False:
-        return noted(loss, f"z: {draws.verdict}")
+        why = followed(whole) if draws.right else ""
+        return with_followed(noted(loss, f"z: {draws.verdict}"), f"in z {why}" if why else "")
     number, verdict = draws.number, draws.verdict
     if number == "E11a" and not training(whole):
         number, verdict = "E11b", "this is E11b: in evaluation the mean is decoded"
@@ -159,16 +192,22 @@ def judged(whole: Whole, beta: float | None, sigma: float | None) -> Audit:
     return Audit(False, said, number, (*draws.evidence, *loss.evidence))
 
 
+def followed(whole: Whole) -> str:
+    """Why no gradient goes through z to what the encoder returned, or nothing."""
+    given = whole.draw(0)
+
+    def z(inputs: dict[str, Tensor]) -> Tensor:
+        whole(given | inputs)
+        return whole.latents[0]
+
+    why = of_draws(z, given["mu"], given["logvar"] / 2)
+    return "" if why == NUMBERS else why
+
+
 def training(whole: Whole) -> bool:
     """Whether the encoder is set to train."""
     owner = getattr(whole.encode, "__self__", whole.encode)
     return bool(getattr(owner, "training", True))
-
-
-def one_draw(a: Arrays) -> np.ndarray:
-    """log q(z|x) - log p(z) at the z that was drawn: (B,)."""
-    noise = (a["z"] - a["mu"]) ** 2 / np.exp(a["logvar"])
-    return (a["z"] ** 2 - noise - a["logvar"]).sum(1) / 2
 
 
 def sampled(whole: Whole) -> Audit:
@@ -181,7 +220,7 @@ def sampled(whole: Whole) -> Audit:
             try:
                 inputs = whole.draw(seed, **sizes)
                 whole(inputs)
-            except (RuntimeError, IndexError):  # its batch size is written into it
+            except ValueError:  # its batch size is written into it
                 inputs = whole.draw(seed)
                 whole(inputs)
             rest.append(inputs)

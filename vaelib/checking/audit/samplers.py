@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .probes import Candidate, probed
+from .calling import Candidate, probed
+from .gradients import NUMBERS, of_draws, with_followed
 from .verdicts import Audit, short
 
 ROWS = 20_000
@@ -38,7 +39,8 @@ def looks_like_a_sample(candidate: Candidate) -> bool:
 def judge_sample(candidate: Candidate) -> Audit:
     """A sampler."""
     z, mu, log_sigma = drawn(candidate, 0)
-    return judge_draws(z.double().numpy(), mu.numpy(), log_sigma.numpy())
+    found = judge_draws(z.detach().double().numpy(), mu.numpy(), log_sigma.numpy())
+    return with_followed(found, of_draws(candidate, mu, log_sigma) if candidate.kept else NUMBERS)
 
 
 def judge_draws(z: np.ndarray, mu: np.ndarray, log_sigma: np.ndarray) -> Audit:
@@ -62,6 +64,8 @@ def judge_draws(z: np.ndarray, mu: np.ndarray, log_sigma: np.ndarray) -> Audit:
     noise = rest / np.exp(level + exponent * log_sigma)
     shift = noise.mean() * math.sqrt(noise.size)
     evidence = (f"standard deviation: {short(math.exp(level))} sigma^{exponent:.3f} (+- {error:.3f})",)
+    if min(abs(exponent - known) for known in (0.5, 1, 2)) > 0.1 + 6 * error:  # it may be no sampler at all
+        return Audit(None, "random, with a spread that is none of those that are known", "", evidence)
     if abs(shift) > 6:
         said = f"the noise is not centred: its mean is {noise.mean():.3f}; N(0, 1) is meant"
         return Audit(False, said, "", evidence)

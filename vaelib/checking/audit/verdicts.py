@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..mistakes import MISTAKES
-from .probes import Candidate, Fit
+from . import probes
+from .calling import SPREADS, Candidate
+from .probes import Fit
 
 NAMES = {"B": "examples", "J": "latent dimensions", "D": "pixels", "K": "samples"}
 
@@ -39,6 +41,37 @@ class Audit:
     def _repr_markdown_(self) -> str:
         head, *rest = str(self).split("\n")
         return f"**{head}**\n\n" + "\n".join(f"- {line.strip()}" for line in rest)
+
+
+def noted(found: Audit, line: str) -> Audit:
+    """With one more line of evidence."""
+    return replace(found, evidence=(*found.evidence, line))
+
+
+def this_is(number: str, said: str) -> str:
+    """What is wrong, with its number where it has one."""
+    return f"this is {number}: {said}" if number else said
+
+
+def elsewhere(fit: Fit, found: Audit) -> Audit:
+    """The verdict, unless it is one on a form that holds only near what was drawn."""
+    if not fit.changed:
+        return found
+    line = f"at {' and '.join(fit.changed)} it is another form"
+    if found.right and "constant" not in fit.at:
+        return noted(found, line)
+    return Audit(None, f"none of what is known: {line}", "", found.evidence)
+
+
+def of_several(candidate: Candidate, found: Audit) -> Audit:
+    """The verdict on the first of several results: that it lacks a term is no mistake, as another may be the loss."""
+    if not candidate.several:
+        return found
+    line = f"judged: its first result of {candidate.several}"
+    if found.right is False and "is missing" in found.verdict:
+        said = f"its first result lacks a term: {found.verdict.partition(': ')[2] or found.verdict}"
+        return Audit(None, f"{said}; return the loss first, or alone", "", (*found.evidence, line))
+    return noted(found, line)
 
 
 def same(a: float, b: float) -> bool:
@@ -135,15 +168,14 @@ def judge_loss(candidate: Candidate, fit: Fit, beta: float | None, sigma: float 
         *constants(candidate, fit),
     )
     if a.value == 0 or b.value == 0:
-        missing = "reconstruction" if a.value == 0 else "rate"
-        number = "E23b" if b.value == 0 else ""
-        return Audit(False, f"the {missing} is missing", number, evidence)
+        return judge_missing(candidate, fit, "reconstruction" if a.value == 0 else "rate", evidence)
     weight = b.over(a)
     verdict = f"{fit.form.words}; and the rate is weighted as if beta were {weight} = {short(weight.value)}"
     if fit.form.number:
         return Audit(False, f"this is {fit.form.number}: {verdict}", fit.form.number, evidence)
     if "error" in fit.form.words and weight.value > 0:
-        return judge_errors(a, b, fit, beta, sigma, evidence)
+        found = judge_errors(a, b, fit, beta, sigma, evidence)
+        return minimised(found, called) if a.value < 0 else found
     if weight.value < 0:
         return Audit(
             False,
@@ -152,20 +184,52 @@ def judge_loss(candidate: Candidate, fit: Fit, beta: float | None, sigma: float 
             evidence,
         )
     meant = 1.0 if beta is None else beta
-    if same(weight.value, meant) and a.value < 0 and "loss" in called:
-        return Audit(False, "this is E18: the ELBO, under the name of a loss, which is minimised", "E18", evidence)
     if same(weight.value, meant):
-        return Audit(True, said_right(candidate, a, weight, fit.shape, meant), "", evidence)
+        found = Audit(True, said_right(candidate, a, weight, fit.shape, meant), "", evidence)
+        return minimised(found, called) if a.value < 0 else found
+    if None in weight.powers.values():
+        return unclear(weight, evidence)
     if beta is not None and same(weight.value, 1) and not weight.varies:
         return Audit(False, f"this is E23: beta is {short(beta)}, and the rate is counted once", "E23", evidence)
     number, why = wrong_weight(weight)
-    if number:
-        said = f"this is {number}: {why}; it is as if beta were {weight} = {short(weight.value)}"
+    if why:
+        said = f"{this_is(number, why)}; it is as if beta were {weight} = {short(weight.value)}"
         return Audit(False, said, number, evidence)
     if beta is not None:
         return Audit(False, f"beta is {short(weight.value)} where {short(beta)} is meant", "", evidence)
-    said = f"a beta-VAE with beta = {short(weight.value)}, {reduction(a, fit.shape)}; minus the ELBO only at beta = 1"
-    return Audit(True, said, "", evidence)
+    bound = "minus the ELBO" if a.value > 0 else "to be maximised, and the ELBO"
+    said = f"a beta-VAE with beta = {short(weight.value)}, {reduction(a, fit.shape)}; {bound} only at beta = 1"
+    found = Audit(True, said, "", evidence)
+    return minimised(found, called) if a.value < 0 else found
+
+
+TERMS = {
+    "rate": {"mu", *SPREADS, "z", "rate"},
+    "reconstruction": {"x", "logits", "x_hat", "x_logvar", "log_px"},
+}
+
+
+def judge_missing(candidate: Candidate, fit: Fit, missing: str, evidence: tuple[str, ...]) -> Audit:
+    """A loss in which a term does not show: it is missing, unless the value depends on it."""
+    if probes.moves(candidate, TERMS[missing]):
+        said = f"the {missing} is there, but too small beside the other term for its weight to be seen"
+        precision = f"less than {short(10 * fit.tol)} of the value: let it return a tensor in float64, or its terms"
+        return unknown((f"{said}, {precision}", *evidence[1:]), "a loss")
+    return Audit(False, f"the {missing} is missing", "E23b" if missing == "rate" else "", evidence)
+
+
+def minimised(found: Audit, called: str) -> Audit:
+    """E18 where what is to be maximised is called a loss."""
+    if not found.right or "loss" not in called:
+        return found
+    return Audit(False, "this is E18: the ELBO, under the name of a loss, which is minimised", "E18", found.evidence)
+
+
+def unclear(weight: Factor, evidence: tuple[str, ...]) -> Audit:
+    """A beta that changes with the sizes, by no power of them, or that rounding blurs."""
+    sizes = " and ".join(name for name, power in weight.powers.items() if power is None)
+    said = f"at these sizes beta is {short(weight.value)}, but it changes with {sizes}, and not as a power"
+    return unknown((*evidence, f"{said}; in float32 rounding may do that: return a tensor in float64"), "a loss")
 
 
 def said_right(candidate: Candidate, a: Factor, weight: Factor, shape: str, beta: float) -> str:
@@ -181,10 +245,8 @@ def said_right(candidate: Candidate, a: Factor, weight: Factor, shape: str, beta
 
 
 def wrong_weight(weight: Factor) -> tuple[str, str]:
-    """Which mistake a beta is, by the sizes that it depends on."""
+    """Which mistake a beta is, by the sizes that it depends on; in words alone where it has no number."""
     powers, left = weight.known, weight.number
-    if any(power is None for power in weight.powers.values()):
-        return "", ""
     b, j, d, k = (powers.get(name, 0) for name in "BJDK")
     if j < 0:
         return "E1", "the rate is a mean over latent dimensions where the sum is meant"
@@ -210,7 +272,7 @@ def wrong_weight(weight: Factor) -> tuple[str, str]:
         if same(left, sizes["D"]):
             return "E2a", f"the reconstruction is divided by {sizes['D']}, your pixels, the rate is not"
     if b < 0 or d < 0:
-        return "E2a", "the two terms are divided by different numbers"
+        return "", "the two terms are divided by different numbers"
     return "", ""
 
 
@@ -230,12 +292,14 @@ def judge_errors(
     counted = ratio.value / (sigma**2 if squared else sigma) if sigma else 0.0
     if beta is not None and same(counted, 1):
         return Audit(False, f"this is E23: beta is {short(beta)}, and the rate is counted once", "E23", evidence)
+    if None in ratio.powers.values():
+        return unclear(ratio, evidence)
     number, why = wrong_weight(ratio)
     if number == "E2a" or (number and ratio.known.get("D")):
         more = "" if number == "E2a" else f"; besides, {number}: {why}"
         return Audit(False, f"this is E8: a mean error is no likelihood; it is {said}{more}", "E8", evidence)
-    if number:
-        return Audit(False, f"this is {number}: {why}; it is {said}", number, evidence)
+    if why:
+        return Audit(False, f"{this_is(number, why)}; it is {said}", number, evidence)
     if sigma is not None:
         return Audit(False, f"it is {said} where sigma = {short(sigma)} is stated", "E8", evidence)
     return Audit(True, f"{right}, {reduction(b, fit.shape)}; say so where you report it", "", evidence)
@@ -245,114 +309,17 @@ def constants(candidate: Candidate, fit: Fit) -> tuple[str, ...]:
     """What is said of a constant that was added, and of sizes that are written into the function."""
     found = []
     if fit.at.get("constant"):
-        found.append(f"a constant of {short(fit.at['constant'])} is added: gradients do not see it")
-    if fit.stuck:
-        stuck = ", ".join(f"{name} = {candidate.sizes[name]}" for name in fit.stuck)
-        found.append(f"it runs only at {stuck}")
+        added = fit.at["constant"] * (candidate.sizes["B"] if fit.shape == "scalar" else 1)
+        found.append(f"a constant of {short(added)} is added: gradients do not see it")
+    for words, names in (("it runs only at", fit.stuck), ("its constant is right only at", fit.tied)):
+        if names:
+            found.append(f"{words} {', '.join(f'{name} = {candidate.sizes[name]}' for name in names)}")
     return tuple(found)
 
 
-# --- One term --------------------------------------------------------------------------------------------------------
-
-
-def judge_rate(candidate: Candidate, fit: Fit) -> Audit:
-    """A rate alone."""
-    b = factor(candidate, fit, "rate")
-    evidence = (f"it is {b} x rate", *constants(candidate, fit))
-    if fit.form.number:
-        return Audit(False, f"this is {fit.form.number}: {fit.form.words}", fit.form.number, evidence)
-    constant = fit.at.get("constant", 0.0)
-    if constant:
-        each = constant / b.value / (candidate.sizes["B"] if fit.shape == "scalar" else 1)
-        number = "E4" if same(each, (candidate.sizes["J"] - 1) / 2) else ""
-        said = f"gradient right, value {short(each)} nats per example too much"
-        return Audit(False, f"this is {number}: {said}" if number else said, number, evidence)
-    if (b.powers.get("J") or 0) < 0:
-        said = "the mean over latent dimensions where the sum is meant; beside a summed reconstruction beta is"
-        return Audit(False, f"this is E1: {said} {short(1 / candidate.sizes['J'])}", "E1", evidence)
-    if fit.shape == "examples" and (b.powers.get("B") or 0) != 0:
-        return Audit(False, "the rate of one example depends on the batch size", "E3", evidence)
-    minus, level = "minus " if b.value < 0 else "", "prior_mu" in candidate.takes
-    return Audit(
-        True,
-        f"{minus}the rate, the KL divergence to {'the prior' if level else 'N(0, I)'}, {reduction(b, fit.shape)}",
-        "",
-        evidence,
-    )
-
-
-def judge_reconstruction(candidate: Candidate, fit: Fit) -> Audit:
-    """A reconstruction term alone."""
-    a = factor(candidate, fit, "reconstruction")
-    evidence = (f"it is {a} x the sum over pixels", *constants(candidate, fit))
-    if fit.form.number:
-        return Audit(False, f"this is {fit.form.number}: {fit.form.words}", fit.form.number, evidence)
-    if "error" in fit.form.words:
-        if a.powers.get("D") == -1:
-            said = f"the mean {fit.form.words} is no likelihood; beside a rate it sets sigma without a word"
-            return Audit(False, f"this is E8: {said}", "E8", evidence)
-        spread = short(abs(a.number) ** -0.5) if fit.form.words.startswith("squared") else short(1 / abs(a.number))
-        law = "Gaussian without its constant, sigma" if fit.form.words.startswith("squared") else "Laplace, scale"
-        said = f"{fit.form.words}, {reduction(a, fit.shape)}: a {law} = {spread}"
-        return Audit(True, f"{said}; say so where you report it", "", evidence)
-    sign = "minus the log-likelihood" if a.value > 0 else "the log-likelihood"
-    law = fit.form.words.removesuffix(" likelihood")
-    return Audit(True, f"{sign} under {law}, {reduction(a, fit.shape)}", "", evidence)
-
-
-def judge_density(candidate: Candidate, fit: Fit) -> Audit:
-    """A log-density."""
-    a = factor(candidate, fit, "density")
-    evidence: tuple[str, ...] = (f"it is {a} x log-density", *constants(candidate, fit))
-    if fit.form.number:
-        return Audit(False, f"this is {fit.form.number}: {fit.form.words}", fit.form.number, evidence)
-    minus = "minus " if a.value < 0 else ""
-    if not fit.at.get("constant"):
-        return Audit(True, f"{minus}the log-density, {reduction(a, fit.shape)}", "", evidence)
-    count, each = candidate.sizes["J"], fit.at["constant"] / a.value
-    each /= candidate.sizes["B"] if fit.shape == "scalar" else 1
-    unit = math.log(2 * math.pi) / 2
-    if same(each, count * unit):
-        said = f"{minus}the log-density without its constant: as good in a difference of two, not alone"
-        return Audit(True, said, "", evidence)
-    return Audit(False, f"gradient right, value {short(each)} nats per example too much", "", evidence)
-
-
-def judge_bound(candidate: Candidate, fit: Fit, called: str, gradient: str) -> Audit:
-    """A bound from log-weights."""
-    a = factor(candidate, fit, "bound")
-    evidence = (f"it is {a} x {fit.form.words}", *([f"gradient: {gradient}"] if gradient else []))
-    number, words = fit.form.number, fit.form.words
-    if number:
-        honest = number in ("E10b", "E22") and gradient.startswith("that of the importance-weighted bound")
-        said = "gradient right, value no bound" if honest else words
-        return Audit(False, f"this is {number}: {said}", number, evidence)
-    sign, scale = ("minus " if a.value < 0 else ""), reduction(a, fit.shape)
-    if words.startswith("the ELBO"):
-        if (a.powers.get("K") or 0) > 0:
-            return Audit(
-                False,
-                f"this is E14b: {short(candidate.sizes['K'])} times {words}: a sum over samples",
-                "E14b",
-                evidence,
-            )
-        if "iwae" in called or "importance" in called:
-            return Audit(
-                False,
-                "this is E10a: the mean of the logs, the ELBO, under the name of the importance-weighted bound",
-                "E10a",
-                evidence,
-            )
-        return Audit(
-            True, f"{sign}{words}, {scale}; where the importance-weighted bound is meant it is E10a", "", evidence
-        )
-    if "nll" in called and a.value > 0:
-        return Audit(
-            False, "this is E21: the log-likelihood, without the minus, under the name of an NLL", "E21", evidence
-        )
-    if gradient and not gradient.startswith("that of"):
-        return Audit(False, f"value right, gradient not: {gradient}", "", evidence)
-    return Audit(True, f"{sign}{words}, {scale}", "", evidence)
+def off(each: float) -> str:
+    """A constant that is wrong."""
+    return f"gradient right, value {short(abs(each))} nats per example too {'much' if each > 0 else 'little'}"
 
 
 def unknown(evidence: tuple[str, ...], what: str) -> Audit:

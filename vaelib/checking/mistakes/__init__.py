@@ -15,7 +15,7 @@ that the file itself was; "retold" that a paper's equation was read in somebody'
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .twins import Mistake
+from .twins import Mistake, parsed
 from .wrong_divergences import ONE_LEVEL, SEVERAL_LEVELS
 from .wrong_objectives import OBJECTIVES, SAMPLES
 
@@ -42,14 +42,24 @@ def variants(row: str) -> tuple[Mistake, ...]:
 
 
 def named(formula: str | Callable[..., Any], **sizes: int) -> tuple[str, ...]:
-    """The numbers of the mistakes that a formula is, by evaluation; see `Mistake.matches` for what it may be."""
-    found = []
+    """The numbers of the mistakes that a formula is, by evaluation; see `Mistake.matches` for what it may be.
+
+    E25d is the right rate to N(0, I) in the place of another, and is named for every formula of that rate.
+
+    Raises:
+        ValueError: Where LaTeX cannot be read, or a formula can be compared with none of the mistakes.
+    """
+    found, errors = [], []
+    if isinstance(formula, str):
+        parsed(formula)
     for mistake in MISTAKES.values():
         try:
             if mistake.matches(formula, **sizes):
                 found.append(mistake.number)
-        except ValueError:  # it speaks of other names
-            continue
+        except ValueError as error:  # it speaks of other names
+            errors.append(error)
+    if len(errors) == len(MISTAKES):
+        raise errors[0]
     return tuple(found)
 
 

@@ -12,12 +12,20 @@ The conventions of printed mathematics that a grammar alone does not settle:
 1. A name of one letter stands alone: `ab` is a product. Names of several letters are set in roman, `\mathrm{TC}`.
 2. A name is a function only if it is said to be one: `g(t)` is then its value at t, else `u (1 + b)` is a product.
 3. A function without brackets takes the product to its right, up to the next + or -: `\log 2\pi t^2 + 1`. With a
-   bracket right after it, it takes the bracket alone: `\log(1 + a) b` is b times a logarithm.
+   bracket right after it, it takes the bracket alone: `\log(1 + a) b` is b times a logarithm, `\log(a)^2` its square.
+   Bars are no bracket: `\log |a|^2` is the logarithm of a square. What readers differ on is refused: a second function
+   in the product, `\log a \log b`, and a factor after bars, `\log |a| b`.
 4. A sum or product over an index and an integral take the product to their right likewise; an integral ends at its `d`.
+   The bounds of `\sum_{i,j=1}^n` are those of both indices.
 5. `\frac12`, `x^2y` and `\frac ab` take one digit or letter each; otherwise the digits of a number stay together.
+   `60{,}000` is one number; `60\,000`, `1,000`, `.5` and `1e-3` are refused.
 6. `a / b` divides by the next factor alone; `a / b c` is refused, as readers differ.
 7. `e^x` is exp(x), and e and \pi are the constants, unless they are among the names.
-8. Indices count from one.
+8. Indices count from one, those of a sum from zero from zero: x_i and `x_{i+1}` are then neighbours. `x_{2t-1}` and
+   what stands in brackets as an index or a power, `x_{(1)}` and `x^{(2)}`, are refused.
+9. A prime makes another function: f' is not f. Of an argument it makes another value: p(x') is p at x'.
+10. `\|x\|` and `\|x\|_2` are the norm of a vector; 1, \infty and, of a matrix, F tell others. |x| is no norm.
+11. Of several statements each has a relation, but for a mere name; one that begins with a sign stands after a comma.
 """
 
 import re
@@ -26,7 +34,7 @@ from collections.abc import Collection
 from . import applied
 from .tokens import (
     ACCENTS,
-    ALWAYS_APPLIED,
+    BARS,
     BRACKETS,
     FONTS,
     FUNCTIONS,
@@ -77,6 +85,9 @@ def heads(text: str) -> set[str]:
     return found
 
 
+_FUNCTION = re.compile(rf"\\(?:(?:{'|'.join(FONTS)})\s*\{{\s*)?(?:{'|'.join(FUNCTIONS)})(?![A-Za-z])")
+
+
 class Reader(Cursor):
     """From a line down to names, one method for each rule of the grammar; `applied` has what takes arguments."""
 
@@ -90,10 +101,12 @@ class Reader(Cursor):
 
     def line(self, end: str = "") -> tuple[Statement, ...]:
         """Statements, with the words between them, up to a token."""
-        statements, when = [], ""
+        statements, when, apart = [], "", True  # apart: whether more than space sets the next one apart
         while self.next != end:
             if self.next in SEPARATORS:
-                self.take()
+                if re.match(r"\d,\d", self.text[max(self.at - 1, 0) :]):
+                    self.fail("expected a space after the comma, or {,} within a number")
+                apart = self.take() not in ("\\quad", "\\qquad", "\\\\") or apart
             elif self.next == "\\boxed":
                 self.take()
                 self.take("{")
@@ -101,16 +114,28 @@ class Reader(Cursor):
                 self.take("}")
             elif self.next == "\\text" and not self.words_are_a_name():
                 self.take()
-                when = (when + " " + self.words()).strip()
+                when, apart = (when + " " + self.words()).strip(), True
             else:
+                place = self.place
+                if self.next in ("+", "-") and not apart:
+                    self.fail("expected a comma: after a space alone a sign may go on with the sum before it")
                 statements.append(self.statement(when))
-                when = ""
+                self.refuse_a_remnant(statements, place)
+                when, apart = "", False
         if when and statements:
             last = statements[-1]
             statements[-1] = Statement(last.sides, last.relations, (last.when + " " + when).strip())
         if not statements:
             self.fail("expected a statement")
         return tuple(statements)
+
+    def refuse_a_remnant(self, statements: list[Statement], place: int) -> None:
+        """Raises Unreadable if the last one claims nothing though one before it does; a name alone is a remark."""
+        *others, last = statements
+        if last.relations or last.sides[0].kind == "name" or not any(other.relations for other in others):
+            return
+        self.place = place
+        self.fail("expected a statement with a relation")
 
     def words_are_a_name(self) -> bool:
         """Words before a relation or with an index name a quantity: \\text{cost} = ..."""
@@ -141,24 +166,22 @@ class Reader(Cursor):
         signed = tuple(Node("negative", (term,), term.at) if sign == "-" else term for sign, term in terms)
         return signed[0] if len(signed) == 1 else Node("sum", signed, at)
 
-    def product(self) -> Node:
-        """Factors, divided by those after a slash."""
+    def product(self, of_function: bool = False) -> Node:
+        """Factors, divided by those after a slash; as the argument of a function, with no other function after it."""
         at, factors, divided = self.at, [self.factor()], False
         while True:
-            if self.next in ("\\cdot", "\\times"):
-                self.take()
-                factors.append(self.factor())
-                divided = False
-            elif self.next == "/":
-                self.take()
-                factors = [Node("ratio", (_product(factors, at), self.factor()), at)]
-                divided = True
-            elif self.begins_factor():
-                if divided:
-                    self.fail("expected + or - or brackets: a / b c can be read in two ways")
-                factors.append(self.factor())
-            else:
+            mark = self.take() if self.next in ("\\cdot", "\\times", "/") else ""
+            if not mark and not self.begins_factor():
                 return _product(factors, at)
+            if divided and not mark:
+                self.fail("expected + or - or brackets: a / b c can be read in two ways")
+            if of_function and _FUNCTION.match(self.text, self.at):
+                self.fail(r"expected + or - or brackets: \log a \log b can be read in two ways")
+            divided = mark == "/"
+            if divided:
+                factors = [Node("ratio", (_product(factors, at), self.factor()), at)]
+            else:
+                factors.append(self.factor())
 
     def begins_factor(self) -> bool:
         """Whether the product goes on here."""
@@ -177,6 +200,8 @@ class Reader(Cursor):
         while self.next in ("^", "_", "!"):
             at, mark = self.at, self.take()
             if mark == "!":
+                if self.next == "!":
+                    self.fail("expected one !, as in (n!)!: a double factorial is not read")
                 node = Node("factorial", (node,), at)
             elif mark == "_":
                 node = Node("index", (node, self.indices()), at)
@@ -189,9 +214,13 @@ class Reader(Cursor):
         if self.next == "\\top":
             self.take()
             return Node("transpose", (node,), at)
+        place = self.place
         power = self.script()
         if node == Node("name", ("e", None)) and "e" not in self.functions:
             return Node("call", ("exp", power), node.at)
+        if power.kind == "group":
+            self.place = place
+            self.fail("expected a power without brackets: x^{(2)} may be the second x, or its second derivative")
         return Node("power", (node, power), at)
 
     def script(self) -> Node:
@@ -208,7 +237,7 @@ class Reader(Cursor):
         if self.next == "{":
             return self.script()
         token = self.tokens[self.place] if self.place < len(self.tokens) else self.fail("expected an argument")
-        if token.text[0].isdigit() and len(token.text) > 1:
+        if token.text[0].isdecimal() and len(token.text) > 1:
             self.tokens[self.place] = Token(token.text[1:], token.at + 1, token.end)
             return Node("number", (token.text[0],), token.at)
         return self.atom(bare=True)
@@ -218,8 +247,8 @@ class Reader(Cursor):
     def atom(self, bare: bool = False) -> Node:
         """A number, a name, a bracket or what a command begins; bare: a name without arguments."""
         token, at = self.next, self.at
-        if token and token[0].isdigit():
-            return Node("number", (self.take(),), at)
+        if token[:1].isdecimal() or (token[:1] == "." and token != "."):
+            return self.number(bare)
         if token in BRACKETS or token == "\\|":
             return self.bracket()
         if token == "{":
@@ -232,15 +261,11 @@ class Reader(Cursor):
             return applied.fraction(self, at)
         if token == "\\sqrt":
             self.take()
-            return Node("call", ("sqrt", self.single()), at)
+            return applied.root(self, at)
         if token in ("\\underbrace", "\\boxed"):
             self.take()
             node = self.script()
-            if token == "\\underbrace" and self.next == "_":
-                self.take()
-                label = self.label()
-                node = node if label is None else Node("braced", (node, label), at)
-            return node
+            return applied.braced(self, node, at) if token == "\\underbrace" and self.next == "_" else node
         if token.startswith("\\begin"):
             return applied.table(self)
         if token == "\\infty":
@@ -249,22 +274,36 @@ class Reader(Cursor):
         if token == "\\int":
             return applied.integral(self)
         name = self.name(bare)
-        return name if bare else self.applied(name)
+        return name if bare else applied.applied(self, name)
+
+    def number(self, bare: bool) -> Node:
+        r"""Digits; bare: those of a script, such as \frac12, after which others may follow."""
+        at = self.at
+        if self.next.startswith("."):
+            self.fail("expected a digit before the point")
+        if not bare and re.match(r"[\d.]+[eE][+-]?\d", self.text[at:]):
+            self.fail("expected a power of 10 written out: in 1e-3 the letter e is a name")
+        node = Node("number", (self.take(),), at)
+        if not bare and self.next[:1].isdecimal():
+            self.fail("expected no second number: 60{,}000 is one, 3 \\cdot 4 a product")
+        return node
 
     def bracket(self) -> Node:
         """What is in brackets, or between bars."""
         at, opening = self.at, self.take()
         closing = BRACKETS.get(opening, opening)
-        if opening in ("|", "\\|", "\\lVert", "\\lvert"):
+        if opening in BARS:
+            if self.next == opening:
+                self.fail(r"expected \| for a norm, or a bracket")
             self.bars.append(opening)
             node = self.sum()
             self.bars.pop()
             self.take(closing)
-            norm = opening in ("\\|", "\\lVert")
-            if norm and self.next == "_":
-                self.take()
-                self.single()
-            return Node("call", ("norm" if norm else "abs", node), at)
+            if opening in ("\\|", "\\lVert"):
+                return Node("call", (applied.norm(self), node), at)
+            if self.next == "_":
+                self.fail(r"expected \| for a norm")
+            return Node("call", ("abs", node), at)
         self.bars.append("")
         node = self.sum()
         self.bars.pop()
@@ -311,8 +350,12 @@ class Reader(Cursor):
         if self.next != "{":
             return (self.single(),)
         self.take()
-        found = []
+        found: list[Node] = []
         while self.next != "}":
+            if self.next == "(":
+                self.fail("expected an index without brackets: x_{(1)} may be the smallest x")
+            if found and self.peek(-1) != "," and self.peek(1) in ("+", "-"):
+                self.fail("expected a comma before an index with a sign: 2t - 1 can be read in two ways")
             if self.next in ("\\text", "\\mathrm"):
                 at = self.at
                 self.take()
@@ -323,7 +366,7 @@ class Reader(Cursor):
                 found.append(self.sum())
             else:
                 token = self.tokens[self.place]
-                if token.text.isdigit() and len(token.text) > 1:
+                if token.text.isdecimal() and len(token.text) > 1:
                     found.append(self.atom(bare=True))
                 else:
                     found.append(self.single())
@@ -342,55 +385,6 @@ class Reader(Cursor):
             word += self.take()
         self.take("}")
         return word
-
-    def label(self) -> Node | None:
-        """What stands below a brace, if it is a formula: `= 1`, or a name for what is above."""
-        place = self.place
-        try:
-            self.take("{")
-            if self.next == "=":
-                self.take()
-            node = self.sum()
-            self.take("}")
-        except Unreadable:
-            self.place = place
-            self.skip("{", "}")
-            return None
-        return None if node.kind == "name" and " " in node.parts[0] else node
-
-    # --- What is applied to something ---------------------------------------------------------------------------------
-
-    def applied(self, name: Node) -> Node:
-        """The name with what it takes: nothing, arguments, or the product to its right."""
-        base, at = name.parts[0], name.at
-        said = base in self.functions or (plain(name) and identifier(name) in self.functions)
-        if said or (self.next == "(" and base not in KNOWN and self.lists()):
-            return Node("apply", (name, applied.arguments(self, "(", ")")), at) if self.next == "(" else name
-        if base == "KL" and self.next in ("(", "["):
-            return applied.divergence(self, at)
-        if base == "N" and self.next == "(" and self.text[at : at + 9].startswith("\\mathcal"):
-            return Node("normal", (applied.arguments(self, "(", ")"),), at)
-        if base in OVER_LAWS and self.next in ("_", "[", "("):
-            return applied.over_a_law(self, OVER_LAWS[base], at)
-        if base in LARGE and (self.next in ("_", "(") or base in ("sum", "prod")):
-            return applied.large(self, LARGE[base], at)
-        if base in FUNCTIONS:
-            if self.next == "^":
-                self.fail("expected no power of a function's name")
-            if self.next == "_":
-                self.take()
-                return Node("large", (FUNCTIONS[base], ((self.single(), None, None, ""),), self.argument()), at)
-            return Node("call", (FUNCTIONS[base], self.argument()), at)
-        if base in ALWAYS_APPLIED and self.next == "(":
-            (arguments,) = applied.arguments(self, "(", ")")
-            return Node("call", (ALWAYS_APPLIED[base], *arguments), at)
-        if base == "lim":
-            return applied.limit(self, at)
-        return name
-
-    def argument(self) -> Node:
-        """Convention 3."""
-        return self.factor() if self.next in BRACKETS and self.next not in ("|",) else self.product()
 
 
 def _product(factors: list[Node], at: int) -> Node:

@@ -10,14 +10,14 @@ import numpy as np
 
 from .arithmetics import Unsaid
 from .densities import integral
+from .functions import Functions
 from .names import Each, Place, written
 from .tokens import Node, identifier
-from .values import Arithmetic
 
 ACCURACY = 1e-8  # what is asked of a quadrature
 
 
-class Sums(Arithmetic):
+class Sums(Functions):
     """Evaluates what runs over an index or a variable."""
 
     @contextmanager
@@ -96,8 +96,18 @@ class Sums(Arithmetic):
             end = int(self.of(last))
         else:
             end = base - 1 + self._length(name, body)
+        if base == 0:
+            self._refuse_a_number_beside(name, body)
         first = int(self.of(bound)) + (how == ">") if how in (">", "\\ge") and bound is not None else first
         return [Place(value, value - base) for value in range(first, end + 1)]
+
+    def _refuse_a_number_beside(self, name: str, body: Node) -> None:
+        """Unsaid where x_i, i from 0 on, and x_1 are entries of one array: it would be the second here, but is not."""
+        indexed = [n for n in body.walk() if n.kind == "name" and n.parts[1] and written(n) not in self.names]
+        running = {n.parts[0] for n in indexed if any(name == written(i) for part in n.parts[1] for i in part.walk())}
+        for node in indexed:
+            if node.parts[0] in running & set(self.names) and all(part.kind == "number" for part in node.parts[1]):
+                raise Unsaid(f"{written(node)} beside an index that counts from zero")
 
     def _length(self, name: str, body: Node) -> int:
         """The length of the first axis that this index runs over in the body."""

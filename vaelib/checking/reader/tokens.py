@@ -25,7 +25,11 @@ FONTS = {"mathrm", "mathcal", "mathbb", "operatorname", "mathbf", "mathit"}
 ACCENTS = {"hat", "bar", "tilde"}
 SILENT = {"big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "left", "right", "displaystyle", "textstyle"}
 SILENT |= {"limits", ",", ";", ":", "!", " "}
-_TOKEN = re.compile(r"\\begin\{\w+\*?\}|\\end\{\w+\*?\}|\\[A-Za-z]+|\\.|\d+(?:\.\d+)?|\S", re.DOTALL)
+BARS = ("|", "\\|", "\\lvert", "\\lVert")
+_NUMBER = r"\d+(?:\{,\}\d{3})*(?:\.\d+)?|\.\d+"  # .5 is a token, to be refused: else its point ends a sentence
+_ROMAN_D = r"(?<!_)(?<!_\{)\\mathrm(?:\s*\{\s*d\s*\}|\s+d)"  # of an integral or derivative; lowered it is a label
+_TOKEN = re.compile(rf"(?P<d>{_ROMAN_D})|\\begin\{{\w+\*?\}}|\\end\{{\w+\*?\}}|\\[A-Za-z]+|\\.|{_NUMBER}|\S", re.DOTALL)
+_LEFT_OUT = re.compile(r"\\tag\*?\{[^}]*\}|(?<!\\)%[^\n]*")
 
 
 class Unreadable(ValueError):
@@ -72,8 +76,8 @@ class Statement:
 
 def tokens(text: str) -> list[Token]:
     """The tokens of an equation without what is only spacing or size; `\\tag{...}` and comments are left out."""
-    text = re.sub(r"\\tag\*?\{[^}]*\}", lambda match: " " * len(match.group()), text)
-    found = [Token(m.group(), m.start(), m.end()) for m in _TOKEN.finditer(text)]
+    text = _LEFT_OUT.sub(lambda match: " " * len(match.group()), text)
+    found = [Token("d" if m["d"] else m.group().replace("{,}", ""), m.start(), m.end()) for m in _TOKEN.finditer(text)]
     return [t for t in found if not (t.text[0] == "\\" and t.text[1:] in SILENT) and t.text != "~"]
 
 

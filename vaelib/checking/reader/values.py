@@ -92,10 +92,18 @@ class Arithmetic:
         place = self._place(node)
         if place is not None:
             return place.entry
-        value = self.of(node)
-        if value != int(value) or value < 1:  # -1 would be the last
+        value, base = self.of(node), self._base(node)
+        if value != int(value) or value < base:  # -1 would be the last
             raise Unsaid(f"{written(node)} is {value}, and no index")
-        return int(value) - 1
+        return int(value) - base
+
+    def _base(self, node: Node) -> int:
+        """What the first entry is called: one, or zero in terms of an index that counts from zero, as i + 1 may."""
+        places = [place for part in node.walk() if (place := self._place(part)) is not None]
+        found = {place.value - place.entry for place in places} or {1}
+        if len(found) > 1:
+            raise Unsaid(f"{written(node)}: one of its indices counts from zero, the other from one")
+        return found.pop()
 
     def _of_number(self, digits: str) -> Any:
         return self.f.number(digits)
@@ -179,7 +187,7 @@ class Arithmetic:
             return self.names[key], key
         given = [[self.written(argument) for argument in group] for group in groups]
         text = [[written(argument).replace("'", "") for argument in group] for group in groups]
-        for head in (written(name), self.written(name)):  # f' is itself, if it is named
+        for head in (written(name), self._labelled(name)):
             found: list[tuple[Any, str]] = []
             for other, value in self.names.items():
                 start, formal = groups_of(other)
@@ -205,17 +213,22 @@ class Arithmetic:
 
     def written(self, node: Node) -> str:
         """As `written`, without primes, and with the indices' values: z_{t+1} is z2 where t is 1."""
-        text = written(node)
-        if node.kind == "apply":
-            head = self.written(node.parts[0])
+        if node.kind == "apply":  # where x' is another x, but f' is another function
+            head = self._labelled(node.parts[0])
             return head + "(" + "|".join(",".join(map(self.written, g)) for g in node.parts[1]) + ")"
-        if node.kind == "name" and node.parts[1] and text not in self.bound:
-            indices = [self._index(p) for p in node.parts[1]] if plain(node) else [self.of(p) for p in node.parts[1]]
-            if all(index is not None for index in indices):
-                text = node.parts[0] + "".join(map(label, indices))
+        text = self._labelled(node)
         if node.kind != "name" or "'" not in text or any(key.partition("(")[0] == text for key in self.names):
             return text
         return text.replace("'", "")
+
+    def _labelled(self, node: Node) -> str:
+        """As `written`, with the indices' values."""
+        text = written(node)
+        if node.kind == "name" and node.parts[1] and text not in self.bound:
+            indices = [self._index(p) for p in node.parts[1]] if plain(node) else [self.of(p) for p in node.parts[1]]
+            if all(index is not None for index in indices):
+                return node.parts[0] + "".join(map(label, indices))
+        return text
 
     def _index(self, node: Node) -> int | None:
         """The value of an index, where it has one."""
@@ -273,86 +286,12 @@ class Arithmetic:
     def _of_event(self, left: Node, relation: str, right: Node) -> Any:
         raise Unsaid("an event")
 
-    def _of_call(self, function: str, *arguments: Node) -> Any:
-        if function == "log":
-            return self._log(arguments[0])
-        values = [self.of(argument) for argument in arguments]
-        if function in ("max", "min"):
-            return getattr(self.f, function)(*values)
-        own = f"_call_{function}"
-        return (getattr(self, own) if hasattr(self, own) else getattr(self.f, function))(*values)
-
-    def _log(self, inner: Node) -> Any:
-        """Of Gamma, B, a factorial, a determinant or a density without the number itself, which may overflow."""
-        while inner.kind == "group":
-            (inner,) = inner.parts
-        if inner.kind == "call" and inner.parts[0] == "gamma":
-            return self.f.lgamma(self.of(inner.parts[1]))
-        if inner.kind == "call" and inner.parts[0] == "beta":
-            return self._log_beta(*map(self.of, inner.parts[1:]))
-        if inner.kind == "call" and inner.parts[0] == "det":
-            return self.f.logdet(self.of(inner.parts[1]))
-        if inner.kind == "call" and inner.parts[0] == "exp":
-            return self.of(inner.parts[1])
-        if inner.kind == "factorial":
-            return self.f.lgamma(self.of(inner.parts[0]) + 1)
-        if inner.kind == "ratio" and any(self._huge(part) for part in inner.parts):
-            return self._log(inner.parts[0]) - self._log(inner.parts[1])
-        if inner.kind == "product" and any(self._huge(part) for part in inner.parts):
-            return functools.reduce(lambda a, b: a + b, map(self._log, inner.parts))
-        if inner.kind == "apply":
-            meaning = self._meaning(*inner.parts)[0] if self.knows(inner) else None
-            if hasattr(meaning, "logpdf"):
-                return density(self.f, meaning, self.of(inner.parts[1][0][0]), log=True)
-            if hasattr(meaning, "log"):
-                arguments = [argument for group in inner.parts[1] for argument in group]
-                return meaning.log(*self._arguments(arguments, meaning.formal))
-        return self.f.log(self.of(inner))
-
-    def _huge(self, node: Node) -> bool:
-        """Whether its logarithm is better taken of it than of its value."""
-        while node.kind == "group":
-            (node,) = node.parts
-        if node.kind in ("ratio", "product"):
-            return any(self._huge(part) for part in node.parts)
-        if node.kind == "apply":
-            try:
-                meaning = self._meaning(*node.parts)[0]
-                return hasattr(meaning, "logpdf") or hasattr(meaning, "log")
-            except Unsaid:
-                return False
-        return node.kind in ("factorial", "normal") or (
-            node.kind == "call" and node.parts[0] in ("gamma", "beta", "det")
-        )
-
-    def _log_beta(self, a: Any, b: Any) -> Any:
-        return self.f.lgamma(a) + self.f.lgamma(b) - self.f.lgamma(a + b)
-
-    def _call_gamma(self, x: Any) -> Any:
-        return self.f.exp(self.f.lgamma(x))
-
-    def _call_beta(self, a: Any, b: Any) -> Any:
-        return self.f.exp(self._log_beta(a, b))
-
-    def _call_det(self, matrix: Any) -> Any:
-        return self.f.exp(self.f.logdet(matrix))
-
-    def _call_tr(self, matrix: Any) -> Any:
-        return np.trace(matrix)
-
-    def _call_diag(self, vector: Any) -> Any:
-        return np.diag(vector)
-
-    def _call_norm(self, vector: Any) -> Any:
-        return self.f.sqrt(self.f.sum(vector * vector))
-
-    def _call_phi(self, x: Any) -> Any:
-        return self.f.exp(-(x**2) / 2) / self.f.sqrt(2 * self.f.pi)
-
     # --- Tables of formulas -------------------------------------------------------------------------------------------
 
     def _of_cases(self, *rows: tuple[Any, ...]) -> Any:
         for value, *condition in rows:
+            if condition and isinstance(condition[0], Node):  # words
+                self.of(condition[0])
             if not condition or self._holds(condition[0]):
                 return self.of(value)
         raise Unsaid("no case applies")
