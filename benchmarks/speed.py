@@ -336,7 +336,7 @@ batch 128, one sample) and the values take turns. All four should be linear, bey
 ![Milliseconds per step against depth, width, batch size and samples, with straight lines fitted]({name}_cost.png)
 
 Machine: {machine}. Command: `python benchmarks/speed.py`. Library of `fit` for large matrix products here:
-{products.library()} (see `vaelib/training/products.py`). What was tried and gave nothing: [tried](../tried.md).
+{products.library()} (see `vaelib/training/products.py`). What was tried and gave little: [tried](speed_tried.md).
 """
 
 
