@@ -309,7 +309,8 @@ def report(runs: dict[int, dict[str, dict[str, dict[str, list[float]]]]], rounds
     from vaelib.training import products
 
     slopes = draw(runs, cost, name)
-    return f"""# Speed on a CPU
+    command = "python benchmarks/speed.py" + (f" --name {name}" if name != "speed" else "")
+    return f"""# Speed on a CPU: {processor().partition(" (")[0]}
 
 Images per second relative to the bare loop in the same run: ratio of medians, and in brackets the middle half of
 {rounds} epochs of {IMAGES:,} images. The last columns are the losses of each contender's last epoch, in nats per image,
@@ -335,7 +336,7 @@ batch 128, one sample) and the values take turns. All four should be linear, bey
 
 ![Milliseconds per step against depth, width, batch size and samples, with straight lines fitted]({name}_cost.png)
 
-Machine: {machine}. Command: `python benchmarks/speed.py`. Library of `fit` for large matrix products here:
+Machine: {machine}. Command: `{command}`. Library of `fit` for large matrix products here:
 {products.library()} (see `vaelib/training/products.py`). What was tried and gave little: [tried](speed_tried.md).
 """
 
