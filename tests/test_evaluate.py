@@ -211,3 +211,9 @@ def test_integers_of_numpy_are_numbers_of_samples():
     assert vl.nll(model, x, samples=np.int64(3)).samples == 3
     assert vl.diagnostics.posterior_means(model, x, samples=np.int32(2))[0].shape == (5, 2)
     assert vl.sandwich.bdmc(model, n=np.int64(2), chains=2, steps=np.int64(3), leapfrog=1).lower.shape == (2,)
+
+
+def test_bits_per_dimension_are_nats_shared_out():
+    """A uniform grey level among 256 costs 8 bits a pixel."""
+    nats = 12 * math.log(256)
+    assert evaluate.NLL(torch.full((3,), nats), nats, 0.0, 10, 12).bits_per_dim == pytest.approx(8, rel=1e-12)

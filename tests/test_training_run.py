@@ -163,6 +163,16 @@ def test_groups_of_weights_with_other_settings_are_another_training(other, tmp_p
         vl.fit(model(), images(), epochs=3, run=vl.Run(tmp_path, resume=True), optimizer=other, **QUICK)
 
 
+def test_the_learning_rate_that_an_optimiser_was_made_with_is_free(tmp_path):
+    """It follows `lr`, which may change when a training is continued."""
+    for epochs, rate in ((1, 0.1), (2, 0.2)):
+        run = vl.Run(tmp_path, resume=True)
+        history = vl.fit(
+            model(), images(), epochs=epochs, run=run, optimizer=partial(torch.optim.AdamW, lr=rate), **QUICK
+        )
+        assert len(history) == epochs
+
+
 class Setting:
     """A plain object, whose text has an address in it."""
 

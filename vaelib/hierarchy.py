@@ -280,7 +280,7 @@ def _scores(levels: Sequence[Distribution], latents: Sequence[Tensor]) -> list[T
 def _score(distribution: Distribution, value: Tensor, event: tuple[int, ...], name: str) -> Tensor:
     """log_prob. The density of a part that was exchanged for one of another size would be broadcast in silence."""
     if tuple(distribution.event_shape) != event:
-        shapes = f"a density of {name} has event shape {tuple(distribution.event_shape)}, {name} is {tuple(event)}"
+        shapes = f"a density of {name} has event shape {tuple(distribution.event_shape)}, {name} is {event}"
         raise ValueError(f"{shapes}: expected parts of the model that fit each other")
     return distribution.log_prob(value)
 
