@@ -11,7 +11,7 @@ endif
 
 help:
 	@echo "make course      execute the notebooks into build/course, training their models, and build the site (only=\"03 04\": some of them)"
-	@echo "make check       static checks, docstring examples and the fast unit tests, in a minute"
+	@echo "make check       static checks, docstring examples and the fast unit tests, in two minutes"
 	@echo "make test        everything: also the slow unit tests, the ledger, the site, and nbval over every notebook"
 	@echo "make ledger      collect every claim of the notebooks, with its witnesses and twins, into build/ledger.md"
 	@echo "make page        change every displayed equation, sign by sign, and name the changes that no claim notices (only=\"03\")"

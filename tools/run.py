@@ -2,7 +2,7 @@
 
     python tools/run.py setup               make .venv with all that is needed (every other command does this first)
     python tools/run.py course [01 03 ...]  execute the notebooks into build/course, and build the site of them
-    python tools/run.py check               static checks, docstring examples and the fast unit tests, in a minute
+    python tools/run.py check               static checks, docstring examples and the fast unit tests, in two minutes
     python tools/run.py test                everything: also the slow unit tests, the ledger, the site, and nbval
     python tools/run.py mutate [bounds ...] what the tests do not notice: build/mutation.md
     python tools/run.py ledger              collect every claim of the notebooks into build/ledger.md
