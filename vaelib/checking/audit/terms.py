@@ -4,17 +4,24 @@ import math
 
 from .calling import Candidate
 from .probes import Fit
-from .verdicts import Audit, constants, factor, off, reduction, same, short, this_is, unknown
+from .verdicts import Audit, Factor, constants, factor, off, reduction, same, short, this_is, unknown
+
+
+def recognised(size: Factor, fit: Fit, evidence: tuple[str, ...], what: str) -> Audit | None:
+    """The verdict of the form alone: on a term that does not show, or one that is a mistake whatever its size."""
+    if size.value == 0:
+        return unknown(evidence, what)
+    if fit.form.number:
+        return Audit(False, this_is(fit.form.number, fit.form.words), fit.form.number, evidence)
+    return None
 
 
 def judge_rate(candidate: Candidate, fit: Fit, called: str) -> Audit:
     """A rate alone."""
     b = factor(candidate, fit, "rate")
     evidence = (f"it is {b} x rate", *constants(candidate, fit))
-    if b.value == 0:
-        return unknown(evidence, "a rate")
-    if fit.form.number:
-        return Audit(False, f"this is {fit.form.number}: {fit.form.words}", fit.form.number, evidence)
+    if found := recognised(b, fit, evidence, "a rate"):
+        return found
     constant = fit.at.get("constant", 0.0)
     if constant:
         each = constant / b.value  # the column of a constant is 1 for each example, as those of the terms are
@@ -37,10 +44,8 @@ def judge_reconstruction(candidate: Candidate, fit: Fit, called: str) -> Audit:
     """A reconstruction term alone."""
     a = factor(candidate, fit, "reconstruction")
     evidence = (f"it is {a} x the sum over pixels", *constants(candidate, fit))
-    if a.value == 0:
-        return unknown(evidence, "a likelihood")
-    if fit.form.number:
-        return Audit(False, f"this is {fit.form.number}: {fit.form.words}", fit.form.number, evidence)
+    if found := recognised(a, fit, evidence, "a likelihood"):
+        return found
     if a.value < 0 and "loss" in called:
         said = "this is E18: minus a reconstruction term, under the name of a loss, which is minimised"
         return Audit(False, said, "E18", evidence)
@@ -61,10 +66,8 @@ def judge_density(candidate: Candidate, fit: Fit) -> Audit:
     """A log-density."""
     a = factor(candidate, fit, "density")
     evidence = (f"it is {a} x log-density", *constants(candidate, fit))
-    if a.value == 0:
-        return unknown(evidence, "a log-density")
-    if fit.form.number:
-        return Audit(False, f"this is {fit.form.number}: {fit.form.words}", fit.form.number, evidence)
+    if found := recognised(a, fit, evidence, "a log-density"):
+        return found
     minus = "minus " if a.value < 0 else ""
     if not fit.at.get("constant"):
         return Audit(True, f"{minus}the log-density, {reduction(a, fit.shape)}", "", evidence)
