@@ -36,6 +36,7 @@ def run(monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_what_is_right_passes_and_every_bound_and_gradient_is_looked_at(images):
     rows, right = gpu.correctness(CPU, images)
     assert right

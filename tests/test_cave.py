@@ -85,6 +85,7 @@ def shadows():
     return cave.sample(5000, seed=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", cave.KINDS)
 def test_shadow_is_the_hull_of_the_projected_solid(shadows, kind):
     images, latents = shadows
@@ -219,6 +220,7 @@ def test_light_along_a_face_does_not_enter_from_outside():
     assert agrees(image[None, None], latents)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits(shadows):
     before = torch.get_rng_state()
     images, latents = cave.sample(5000, seed=3)

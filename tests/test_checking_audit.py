@@ -626,6 +626,7 @@ TERMS = {
 RATES = {"closed": rate, "torch": by_torch, "softplus": lambda mu, logvar: rate(mu, 2 * (logvar / 2).exp().log())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("reduction", "term", "kl"), [*itertools.product(REDUCTIONS, TERMS, RATES)])
 def test_no_false_alarm(reduction, term, kl):
     def loss(logits, x, x_hat, mu, logvar):
@@ -988,6 +989,7 @@ class Model(nn.Module):
 DATA = torch.linspace(0, 1, 60).view(5, 12).round()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", ["", "log sigma", "one draw", "score left out", "E24", "E11a", "E1"])
 def test_a_whole_model_is_called_as_it_is(error):
     model = Model(error)

@@ -28,6 +28,7 @@ CLAMPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("clamp", "total"), [*itertools.product(CLAMPS, ("sum", "examples"))])
 def test_free_bits_are_no_false_alarm(clamp, total):
     def alone(mu, logvar, free_bits):

@@ -638,6 +638,7 @@ def on_a_normal_page(tmp_path, number, define=None, uses=()):
     return Claim(number, "by hand", source="by hand", define=define, uses=uses)
 
 
+@pytest.mark.slow
 def test_a_law_of_the_page_moves_with_its_parameters_in_floats_and_in_symbols(tmp_path):
     f = {"f(z)": lambda f, z: np.array([z**2, z**3]), "f'(z)": lambda f, z: np.array([2 * z, 3 * z**2])}
     claim = on_a_normal_page(tmp_path, "1.11", f | {"~varepsilon": stats.norm(0, 1)}, ["D1.2"])
@@ -669,6 +670,7 @@ def test_what_a_formula_is_worth_in_a_case_is_computed_once():
     assert calls[3:] == [symbol] * 2
 
 
+@pytest.mark.slow
 def test_means_over_several_variables_and_finite_laws(tmp_path):
     noise = {"~varepsilon": lambda L: stats.multivariate_normal(np.zeros(len(L)), np.eye(len(L)))}
     claim = on_a_normal_page(tmp_path, "1.13", noise)

@@ -52,6 +52,7 @@ def test_exercise_is_complete(exercise):
         assert not slip.see.endswith("."), slip
 
 
+@pytest.mark.slow
 @each_exercise
 def test_right_answer_passes_in_the_forms_a_student_would_give(exercise):
     assert judge(exercise, as_given(exercise, exercise.right)).right
@@ -65,6 +66,7 @@ def test_right_answer_passes_in_the_forms_a_student_would_give(exercise):
         assert judge(exercise, form).right, repr(form)
 
 
+@pytest.mark.slow
 @each_exercise
 def test_each_slip_gets_its_own_message_and_no_other(exercise):
     said = {}

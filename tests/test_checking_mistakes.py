@@ -202,6 +202,7 @@ LEAST = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "sigma", "least"), LEAST)
 def test_the_least_values_that_are_quoted(number, sigma, least):
     def at(s):

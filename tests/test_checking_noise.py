@@ -25,6 +25,7 @@ def variances(m, s):
     return [4 * m**2 * s**2 + 2 * s**4, math.exp(2 * m + s**2) * math.expm1(s**2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variance", "truth"), [(False, means), (True, variances)])
 def test_four_averages_of_one_function_agree_with_the_closed_form(variance, truth):
     average = OverNoise(square, variance=variance)

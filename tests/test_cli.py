@@ -446,6 +446,7 @@ def test_tensorboard_shows_the_metrics_of_every_epoch_once(own, tmp_path, vaelib
         assert [event.value for event in events] == pytest.approx(want, rel=1e-6)  # kept in float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

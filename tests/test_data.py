@@ -317,6 +317,7 @@ def test_load_of_a_file_says_what_reads_files(tmp_path):
             data.load(own)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "flipped", "not a zip"])
 def test_damaged_file_is_one_clear_sentence(monkeypatch, tmp_path, damage):
     whole = (FILES / "omniglot.npz").read_bytes()

@@ -162,6 +162,7 @@ def test_errors_are_measured_entry_by_entry():
         assert torch.allclose(decoder.error, exact, rtol=0.05)  # five standard errors, sqrt(2 / 20,000)
 
 
+@pytest.mark.slow
 def test_the_limit_is_the_bound_of_very_many_levels():
     guess, x = two_points(), two_points().sample(4000)
     many = chain(400, guess, 1)

@@ -292,6 +292,7 @@ def test_every_chapter_has_its_exercises_and_compares_what_is_built_by_hand():
     assert {path.stem[:2] for path in NOTEBOOKS if re.match(r"\d\dx_", path.stem)} == chapters
 
 
+@pytest.mark.slow
 @each_notebook
 def test_every_stored_digit_is_compared(path, request):
     unseen = unseen_changes(path, request.session)

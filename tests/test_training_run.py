@@ -123,10 +123,11 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(tmp_path):
 
 @pytest.mark.slow
 def test_a_compiled_training_is_resumed_bit_for_bit(tmp_path):
-    options = QUICK | {"compile": True, "run": vl.Run(tmp_path, resume=True)}
-    vl.fit(model(), images(48), epochs=2, **options)
-    vl.fit(resumed := model(), images(48), epochs=4, **options)
-    vl.fit(whole := model(), images(48), epochs=4, **QUICK, compile=True)
+    quick = QUICK | {"compile": True, "batch_size": 20}  # the program of test_training_fast.py, which is kept on disk
+    options = quick | {"run": vl.Run(tmp_path, resume=True)}
+    vl.fit(model(), images(90), epochs=2, **options)
+    vl.fit(resumed := model(), images(90), epochs=4, **options)
+    vl.fit(whole := model(), images(90), epochs=4, **quick)
     assert same(resumed, whole)
 
 
@@ -277,6 +278,13 @@ def test_a_folder_with_a_training_is_not_written_to_unless_asked(tmp_path):
     vl.save(model(), tmp_path / "last.safetensors")
     with pytest.raises(ValueError, match="holds a model, not a training"):
         vl.fit(model(), images(), epochs=2, run=vl.Run(tmp_path, resume=True), **QUICK)
+
+
+@pytest.mark.parametrize("config", [{"a": torch.ones(1)}, {"a": float("nan")}, {(1, 2): 3}, ["a"]], ids=str)
+def test_a_configuration_that_is_no_json_object_is_refused_before_the_training(config, tmp_path):
+    with pytest.raises(ValueError, match="config cannot be kept as a JSON object: "):
+        vl.Run(tmp_path / "run", config=config)
+    assert not (tmp_path / "run").exists()
 
 
 def test_two_trainings_do_not_write_to_one_folder(tmp_path):

@@ -123,6 +123,13 @@ class History(list[Epoch]):
         return [epoch.seconds for epoch in self]
 
 
+def _json(config: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps({**config}, indent=2, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"config cannot be kept as a JSON object: {error}") from error
+
+
 class Run:
     """The folder of one training. Under torchrun the first process alone writes.
 
@@ -133,7 +140,7 @@ class Run:
         tensorboard: write the metrics to `folder`/tensorboard as well; needs the package tensorboard.
         config: a JSON object of your own, kept as `run.json`.
     Raises:
-        ValueError: as the training begins, where the folder holds a training and `resume` is False, holds one that
+        ValueError: where the configuration is no JSON object; as the training begins, where the folder holds a training and `resume` is False, holds one that
             does not agree, or is being written to by another training.
         OSError: where the folder cannot be written.
     """
@@ -147,7 +154,8 @@ class Run:
     ):
         self.folder = Path(folder).expanduser()
         self.last = self.folder / "last.safetensors"
-        self.resume, self.tensorboard, self.config = resume, tensorboard, config
+        self.resume, self.tensorboard = resume, tensorboard
+        self.config = None if config is None else _json(config)
         self._board: Any = None
 
     @contextmanager
@@ -168,7 +176,7 @@ class Run:
                     raise ValueError(f"{folder} holds a training: pass resume=True to continue it, or another folder")
                 state.restore(*saving.read(self.last), self.last)
             if first and self.config is not None:
-                saving.put(folder / "run.json", (json.dumps(dict(self.config), indent=2) + "\n").encode())
+                saving.put(folder / "run.json", self.config.encode())
             if first and self.tensorboard:
                 from torch.utils.tensorboard import SummaryWriter  # a package of its own, for those who use it
 
