@@ -140,8 +140,8 @@ class Run:
         tensorboard: write the metrics to `folder`/tensorboard as well; needs the package tensorboard.
         config: a JSON object of your own, kept as `run.json`.
     Raises:
-        ValueError: where the configuration is no JSON object; as the training begins, where the folder holds a training and `resume` is False, holds one that
-            does not agree, or is being written to by another training.
+        ValueError: where the configuration is no JSON object; as the training begins, where the folder holds a
+            training and `resume` is False, holds one that does not agree, or is being written to by another training.
         OSError: where the folder cannot be written.
     """
 
