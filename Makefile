@@ -10,7 +10,7 @@ endif
 .PHONY: help setup course check test ledger page mutate site test-site student lab bench reproduce speedrun notebooks clean
 
 help:
-	@echo "make course      execute the notebooks into build/course, training their models, and build the site (only=\"03 04\": some of them)"
+	@echo "make course      execute the notebooks into build/course, training their models, and build the site (only=\"03 04\": those alone, no site)"
 	@echo "make check       static checks, docstring examples and the fast unit tests, in two minutes"
 	@echo "make test        everything: also the slow unit tests, the ledger, the site, and nbval over every notebook"
 	@echo "make ledger      collect every claim of the notebooks, with its witnesses and twins, into build/ledger.md"

@@ -279,7 +279,8 @@ def page(rows: dict[str, Rows], where: str) -> str:
     text.append(
         "First table: largest differences from a CPU in float64 at the same latents, relative to the largest value.\n"
         "Second: the floors are steps per second if nothing else took time, from rates of large products and copies;\n"
-        "the weights of W1 and W2 fit into a large cache, which may be faster than that of memory traffic.\n"
+        "the weights of W1 and W2, the networks of [the table of speeds](speed.md), fit into a large cache, which may\n"
+        "be faster than that of memory traffic.\n"
         "Last: dynamic MNIST, 60,000 training images (the whole training set, train and valid), NLL by 5,000\n"
         "importance samples on all 10,000 test images, binarised once. Each training has one schedule, made for its\n"
         "end, and is looked at after 1, 2, ... epochs, ever 19% later. Evaluations do not count.\n"

@@ -314,7 +314,7 @@ def page(records: list[Record]) -> str:
             verdict(record),
             "+".join(map(str, first["active"])),
             " + ".join(f"{rate:.1f}" for rate in first["rates"]),
-            f"{record['bits_per_dim']:.4f}",
+            "" if record["row"] in LINEAR else f"{record['bits_per_dim']:.4f}",
             ", ".join(map(str, record["seeds"])),
             f"{record['seconds'] / 60:.0f} min, {record['processor']}, threads: {first['threads']}",
         ]

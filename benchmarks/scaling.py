@@ -104,7 +104,7 @@ def page() -> str:
         "`benchmarks/scaling.py`, which writes it. 8 GPUs: one machine with NVLink. 64: eight such machines with",
         f"InfiniBand. Assumed: {ARITHMETIC / 1e12:.0f} TFLOP/s (half of the H100's TF32 peak), no step of one GPU",
         f"below {LAUNCH * 1e6:.0f} µs. The real floor is not measured yet; `benchmarks/gpu.py` would measure it.\n",
-        "Speed-up of one step, on the same whole batch, over one GPU:\n",
+        "Speed-up of one step, on the same whole batch, over one GPU (W1, W2: see [the speeds](speed.md)):\n",
         "| weights | GPUs | " + " | ".join(f"batch {batch:,}" for batch in BATCHES) + " |",
         "|---|---:|" + "---:|" * len(BATCHES),
     ]

@@ -1,7 +1,7 @@
 """Sets the project up and runs it, from a bare Python on Linux, macOS and Windows.
 
     python tools/run.py setup               make .venv with all that is needed (every other command does this first)
-    python tools/run.py course [01 03 ...]  execute the notebooks into build/course, and build the site of them
+    python tools/run.py course [01 03 ...]  execute the notebooks into build/course; of all of them, build the site
     python tools/run.py check               static checks, docstring examples and the fast unit tests, in two minutes
     python tools/run.py test                everything: also the slow unit tests, the ledger, the site, and nbval
     python tools/run.py mutate [bounds ...] what the tests do not notice: build/mutation.md

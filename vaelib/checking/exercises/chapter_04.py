@@ -188,7 +188,7 @@ EXERCISES = (
             ),
             "without the half": Slip(
                 lambda a, b: (b - a) * (1 / (b * (1 - b)) - 8),
-                "The half is missing from the left side. Where b(1 - b) > 1/8 the bracket is then negative: no inequality.",
+                "The half is missing from the left side. Where b(1 - b) > 1/8 the bracket is negative: no inequality.",
                 "the statement",
             ),
             "without the square": Slip(
