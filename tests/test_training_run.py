@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -399,6 +400,17 @@ def test_broken_weights_are_not_kept(tmp_path):
     assert not all(torch.equal(start[name], value) for name, value in trained.state_dict().items())
     kept = vl.load_model(tmp_path / "last.safetensors")
     assert same(kept, trained)
+
+
+@pytest.mark.parametrize(
+    ("entries", "finite"), [((3e38, 3e38), True), ((math.inf, -math.inf), False), ((0, math.nan), False)]
+)
+def test_large_weights_are_no_broken_ones(entries, finite):
+    """Their sum overflows in float32, and is not what is asked for."""
+    trained = model()
+    trained.register_buffer("large", torch.tensor(entries, dtype=torch.float32))
+    with nullcontext() if finite else pytest.raises(FloatingPointError, match="weights not finite"):
+        vl.fit(trained, images(), epochs=1, **QUICK)
 
 
 def test_metrics_are_plain_numbers_by_name():

@@ -248,7 +248,7 @@ class Training:
         bad = [
             name
             for name, values in named.items()
-            if not all(bool(value.isfinite().all()) for value in values if isinstance(value, Tensor))
+            if not all(_finite(value) for value in values if isinstance(value, Tensor))
         ]
         if valid is not None and not math.isfinite(valid.elbo):
             bad.append("validation ELBO")
@@ -321,6 +321,11 @@ def _order(data: "Tensor | Streamed") -> torch.Generator | None:
     if not isinstance(loader, DataLoader):
         return None
     return loader.generator or getattr(loader.sampler, "generator", None)
+
+
+def _finite(value: Tensor) -> bool:
+    """The sum of what is not finite is not; the sum of what is may be too large: then each entry is looked at."""
+    return bool(value.sum().isfinite() or value.isfinite().all())
 
 
 def _summary(sums: Tensor, count: int) -> Summary:
