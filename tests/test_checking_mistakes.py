@@ -180,6 +180,11 @@ AT = [
     ("E23b", {"beta": 0.0}),
     ("E25c", {"tau": np.ones(5)}),
     ("E25d", {"tau": np.ones(5), "nu": np.zeros(5)}),
+    pytest.param("E15", {"a": 1.0, "t": 1.0, "m": 1.0, "y": 1.5}, marks=pytest.mark.slow),
+    pytest.param("E15b", {"m": 0.0}, marks=pytest.mark.slow),
+    pytest.param("E15c", {"a": 1.0, "t": 1.0, "m": 1.0, "y": 2.0}, marks=pytest.mark.slow),
+    pytest.param("E15d", {"a": 0.5, "m": 3.0, "y": 1.5}, marks=pytest.mark.slow),
+    pytest.param("E15e", {"m": 0.0}, marks=pytest.mark.slow),
 ]
 
 

@@ -97,9 +97,9 @@ EXERCISES = (
         ),
         solution="About 0.052 and 0.31, that is 0.52 and 3.1 times the best. By (6.3) the price is $\\frac12 "
         "g(1/f^2)$ nats for a multiple $f$, the same for every best $\\sigma$, and one bit is $\\log 2$ nats: exactly "
-        "0.520 and 3.134. A $\\sigma$ half as large as it should be costs as much as one that is three times as "
-        "large: if you have to guess, rather guess too high. And the loss shouts at the first and keeps quiet about "
-        "the second.",
+        "0.520 and 3.134. A $\\sigma$ of half the right size costs as much as one of three and a half times "
+        "the right size: if you have to guess, rather guess too high. And the loss shouts at the first and keeps "
+        "quiet about the second.",
         tol=0.06,
     ),
     Exercise(
@@ -158,8 +158,8 @@ EXERCISES = (
         "log_px\n```\n\n*E18, the sign*, is given away by the first epoch: the loss runs to $-\\infty$, and the "
         "pictures get worse. *E24, the scale*, never shows in training: the network learns an output that means "
         "$\\log\\sigma$. It shows when somebody else draws with `exp(log_var / 2)`: the noise is then the root of "
-        "what was learned. *E2a, the mean*, never shows either: the loss falls, and $\\beta = D$; or, at a fixed "
-        "$\\sigma$, the noise is $\\sqrt D\\,\\sigma$.",
+        "what was learned. *E2a, the mean*, does not show in the loss, which falls; it shows in the rate, "
+        "which goes to nearly nothing: $\\beta = D$, or, at a fixed $\\sigma$, the noise is $\\sqrt D\\,\\sigma$.",
         takes=("x", "mu", "log_var", "rate"),
         draw=found.images,
     ),
@@ -372,10 +372,10 @@ EXERCISES = (
         solution="One logistic 6.38 bits, two 4.85, the histogram itself 4.73. One logistic can say 'black or white', "
         "with a large $\\tau$ and both tails; but 'white' on MNIST is mostly 253 and 254, which are no ends. The best "
         "mixture is a wide component ($\\mu = 0.05$, $\\tau = 0.43$), whose left tail is the black and whose middle "
-        "is the grey, and a needle at 253. So the categorical decoder can say it, one logistic not, and no Gaussian "
-        "or continuous Bernoulli.\n\nAs a decoder:\n\n```python\nclass TwoLogistics(nn.Module):\n    def "
-        "__init__(self):\n        super().__init__()\n        self.net = nn.Sequential(nn.Linear(20, 200), nn.ReLU(), "
-        "nn.Linear(200, 6 * 196))\n\n    def forward(self, z):\n        weight, mu, log_tau = "
+        "is the grey, and a needle at 253. So the categorical decoder can say 'black or 253', one logistic cannot, and "
+        "no Gaussian or continuous Bernoulli can.\n\nAs a decoder:\n\n```python\nclass TwoLogistics(nn.Module):\n    "
+        "def __init__(self):\n        super().__init__()\n        self.net = nn.Sequential(nn.Linear(20, 200), "
+        "nn.ReLU(), nn.Linear(200, 6 * 196))\n\n    def forward(self, z):\n        weight, mu, log_tau = "
         "self.net(z).unflatten(-1, (1, 14, 14, 2, 3)).unbind(-1)\n        each = LogisticGreyLevels(mu + "
         "mu.new_tensor([0.0, 1.0]), log_tau.clamp(-7, 3).exp())\n        both = "
         "td.MixtureSameFamily(td.Categorical(logits=weight), each, validate_args=False)\n        return "

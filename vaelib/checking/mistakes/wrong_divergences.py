@@ -80,7 +80,7 @@ ONE_LEVEL = (
         "1/2 missing on the quadratic terms",
         _RATE,
         r"\sum_{j=1}^J (\mu_j^2 + \sigma_j^2 - \log \sigma_j - \tfrac12)",
-        "always: it is the divergence from N(0, 1/2) and a constant, at least 0.347 per dimension; sigma too small.",
+        "always: it is the divergence to N(0, 1/2), and a constant, at least 0.347 per dimension; sigma too small.",
         "none",
         ("SupaeroDataScience/deep-learning PR #6 (opened; code read; merged)",),
     ),
@@ -90,7 +90,7 @@ ONE_LEVEL = (
         _RATE,
         r"\sum_{j=1}^J \tfrac12 (\mu_j^2 + \sigma_j - 1 - \log \sigma_j)",
         "where the sample is drawn with this sigma: never negative, so no alarm; its pull on log sigma is too weak by "
-        "2 (1 + sigma). Seen from the sampler it is E24.",
+        "a factor of 2 (1 + sigma). Seen from the sampler it is E24.",
         "the same lines where the sample is mu + exp(a / 2) noise: then a is the log-variance, whatever its name",
         (
             "pyg-team/pytorch_geometric PR #1368 (opened, beginning; code before and after read; merged)",

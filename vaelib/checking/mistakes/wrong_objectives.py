@@ -246,7 +246,7 @@ SAMPLES = (
         "the score function's sign flipped, and the divergence's gradient left out",
         _SCORE,
         rf"-{_LAW}[({_SCORED}) \frac{{z - m}}{{s^2}}]",
-        "always.",
+        "unless the two slips cancel, where m = 2 a (y - a m) / t^2.",
         "with a closed-form rate: E[log p(x|z) grad log q] - grad KL; a baseline",
         (
             "phlippe/uvadlc_notebooks DL2 tutorial_2a.ipynb, tutorial_2b.ipynb (opened): the text; the code beside "
@@ -258,7 +258,7 @@ SAMPLES = (
         "the sign of the divergence's gradient reversed",
         _SCORE,
         rf"{_LAW}[({_SCORED} + \frac{{z^2}}{{2}} - \frac{{(z - m)^2}}{{2 s^2}}) \frac{{z - m}}{{s^2}}]",
-        "always.",
+        "unless m = 0, where the divergence is level.",
         "none",
         ("Kaixhin/Autoencoders #9 (opened; the owner agrees)",),
     ),
@@ -267,7 +267,7 @@ SAMPLES = (
         "the score term missing: the mean of grad f alone",
         _SCORE,
         rf"-{_LAW}[\frac{{z - m}}{{s^2}}]",
-        "always for draws that are held fixed: its mean is 0.",
+        "for draws that are held fixed: its mean is 0, right at the best m alone.",
         "reparameterised draws, through which the gradient flows",
         ("NVIDIA-NeMo/RL PR #2506 (opened, merged)",),
     ),
@@ -276,7 +276,7 @@ SAMPLES = (
         "the sign of the reconstruction's gradient flipped, the divergence's right",
         _SCORE,
         rf"{_LAW}[({_SCORED[1:]} - \frac{{z^2}}{{2}} + \frac{{(z - m)^2}}{{2 s^2}}) \frac{{z - m}}{{s^2}}]",
-        "always: one half of E15.",
+        "unless y = a m, where the reconstruction is level: one half of E15.",
         "a gradient of the loss, where the divergence's has that sign as well",
     ),
     Mistake(
@@ -284,7 +284,7 @@ SAMPLES = (
         "the divergence's gradient left out, the reconstruction's right",
         _SCORE,
         rf"{_LAW}[({_SCORED}) \frac{{z - m}}{{s^2}}]",
-        "unless q is the prior: the other half of E15.",
+        "unless m = 0, where the divergence is level: the other half of E15.",
         "with a closed-form rate, whose gradient is added; where f does not depend on q, as in reinforcement learning",
     ),
     Mistake(
