@@ -331,8 +331,9 @@ EXERCISES = (
         "it leaves the mean as it is. Inside a mean of *weights* it is an error. The weights are unbiased, $\\mathbb "
         "E[w] = p(x)$, only if $q(z_2 \\mid z_1)/p(z_2)$ is taken at the $z_2$ that was drawn. In the example of 09b "
         "the colleague's figure converges as well, but to an NLL that is 0.22 nats *lower* than the truth; with the "
-        "exact posterior, whose every log-weight is $\\log p(x)$, it is still 0.13 too low. No bound protects it: it "
-        "flatters the model.",
+        "exact posterior, whose every log-weight is $\\log p(x)$, it is still 0.13 too low, and never too high "
+        "(Jensen). With a poor $q(z_2 \\mid z_1)$ it can be too high as well: in the example with $\\tau_2 = 0.05$ "
+        "by 0.46. No bound protects it, on either side; where the encoder is good, it flatters the model.",
         takes=("log_px", "log_pz", "log_qz", "kl2"),
         draw=found.log_densities,
     ),

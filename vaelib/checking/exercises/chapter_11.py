@@ -277,10 +277,11 @@ EXERCISES = (
         ),
         solution="```python\nfitted = exact.ppca(x, 20)\nvalues = fitted.eigenvalues[:20]\nlast = "
         "values[0].sqrt()\n\ndef rate(sigma):\n    return (values / sigma**2).clamp(min=1).log().sum() / "
-        "2\n```\n\nThe largest eigenvalue is 1.26, so the last unit dies at $\\sigma = 1.123$. A tenth below it "
-        "carries $-\\ln 0.9 = 0.105$ nats, whatever the data are, and a tenth above nothing. The common $\\sigma = 1$ "
-        "is only just below. A noise that is *learned* goes down to 0.12, the root of the mean variance that is left "
-        "out, and all twenty units live, with 30.0 nats in all.",
+        "2\n```\n\nThe largest eigenvalue is 1.26, so the last unit dies at $\\sigma = 1.123$. A tenth below "
+        "that, this unit carries $-\\ln 0.9 = 0.105$ nats, and it is alone: the second eigenvalue, 0.84, is less than "
+        "$0.81 \\cdot 1.26$. A tenth above, none carries anything. The common $\\sigma = 1$ is only just "
+        "below. A noise that is *learned* goes down to 0.12, the root of the mean variance that is left out, and all "
+        "twenty units live, with 30.0 nats in all.",
         tol=1e-3,
     ),
     Exercise(
