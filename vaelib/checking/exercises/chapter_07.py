@@ -178,8 +178,8 @@ EXERCISES = (
             "What is cheap is bought: what happens to the rate if each nat costs little?",
         ),
         solution="A mean over 50 dimensions is a fiftieth of the sum: $\\beta = \\tfrac1{50}$ (E1). Nats of rate are "
-        "cheap, so the model buys many: clouds get narrow and move apart, and the aggregated posterior no longer "
-        "fills the prior's place. Reconstructions look better, and draws from the prior worse. In a linear model of "
+        "cheap, so the model buys many: clouds get narrow and move apart, and the aggregated posterior strays "
+        "further from the prior. Reconstructions look better, and draws from the prior worse. In a linear model of "
         "one pixel, noise 1 and data of variance $v$ the best rate is $\\tfrac12 \\log(v/\\beta)$ (for $\\beta < v$): "
         "that is $\\tfrac12 \\log 50$, almost two nats, more in *every* dimension that is used.",
         choices={
@@ -232,8 +232,8 @@ EXERCISES = (
         "$-\\tfrac12\\log 2\\pi s^2 - \\frac{x^2}{2(a^2 + s^2)}$ is printed, and $\\log p(x) = -\\tfrac12 \\log "
         "2\\pi(a^2 + s^2) - \\frac{x^2}{2(a^2 + s^2)}$. The excess is $\\tfrac12\\log\\frac{a^2 + s^2}{s^2}$ whatever "
         "$x$ is: what is printed is no bound. It is also what training would make large: more weight, less noise, "
-        "without end. (The average rate of the *true* posterior is just this number: the information that noiseless "
-        "codes carry for nothing.)",
+        "without end. (For $x$ from the model, the average rate of the *true* posterior is just this number: the "
+        "information that noiseless codes carry for nothing.)",
         takes=("a", "s"),
         draw=found.weight_and_noise,
     ),

@@ -32,7 +32,7 @@ EXERCISES = (
             "changed over": Slip(
                 lambda: found.prices()[::-1],
                 "The two are changed over, or the sign of the logarithm is wrong.",
-                "the first words of the statement",
+                "the statement",
             ),
         },
         hints=(
@@ -40,10 +40,10 @@ EXERCISES = (
             "The logarithm of 1/4 is minus two times log 2; log 2 is 0.6931, log 3 is 1.0986.",
             "Work out one latent, then multiply by their number.",
         ),
-        solution="With (2.7) and equal means each latent pays $\\tfrac12(c - 1 - \\ln c)$; three pay $\\tfrac32(c - 1 "
-        "- \\ln c)$. For $c = \\tfrac14$ that is $\\tfrac32(-\\tfrac34 + 2 \\ln 2) = 0.954$ nats, for $c = 3$ it is "
-        "$\\tfrac32(2 - \\ln 3) = 1.352$. The ELBO finds the wide one worse. By (8.5) the wide one's weights have the "
-        "variance $(\\tfrac95)^{3/2} - 1 = 1.4$, the narrow one's an infinite one: as a means to estimate $\\log "
+        solution="With (2.7) and equal means each latent pays $\\tfrac12(c - 1 - \\log c)$; three pay $\\tfrac32(c - "
+        "1 - \\log c)$. For $c = \\tfrac14$ that is $\\tfrac32(-\\tfrac34 + 2 \\log 2) = 0.954$ nats, for $c = 3$ it "
+        "is $\\tfrac32(2 - \\log 3) = 1.352$. The ELBO finds the wide one worse. By (8.5) the wide one's weights have "
+        "the variance $(\\tfrac95)^{3/2} - 1 = 1.4$, the narrow one's an infinite one: as a means to estimate $\\log "
         "p(x)$ it is the narrow one that is no good.",
         tol=1e-3,
     ),
@@ -77,7 +77,7 @@ EXERCISES = (
         ),
         solution="At $K = 100$ the lines stand at about 0.010 and 0.0017: a factor of 6. At $K = 10{,}000$ they stand "
         "at 0.00021 and 0.000017: a factor of 12.6. The factor grows without end: the wide one's gap falls like "
-        "$1/K$, the narrow one's more slowly, since its weights have no variance.",
+        "$1/K$, the narrow one's more slowly, since the variance of its weights is infinite.",
         tol=0.15,
     ),
     Exercise(
@@ -133,7 +133,8 @@ EXERCISES = (
         "$\\sum_k \\tilde w_k \\log w_k = \\log \\bar w + \\log K - H(\\tilde w)$: too high by up to $\\log K$, the "
         "more the worse the encoder is. With the normalised weights held fixed its *gradient* is $\\sum_k \\tilde w_k "
         "\\nabla \\log w_k$, which is just the gradient of $\\log \\bar w$: so the training was right, and only the "
-        "number was wrong.",
+        "number was wrong. It is right for $K = 1$, and where all weights of an image are equal, as they are with the "
+        "exact posterior for encoder.",
         takes=("log_w",),
         draw=found.log_weights,
     ),
