@@ -663,3 +663,56 @@ def test_two_processes_go_on_as_one_and_say_everything_once(own, tmp_path, vaeli
     assert settings(folder) == settings(alone) == asdict(Config.read(folder / "run.json"))
     for a, b in zip(metrics(folder), metrics(alone), strict=True):
         assert a["valid"]["elbo"] == pytest.approx(b["valid"]["elbo"], abs=1e-3)  # sums in another order
+
+
+# What nobody would expect
+
+
+def test_few_images_are_all_that_a_model_starts_from(tmp_path, vaelib):
+    x = np.zeros((40, 1, 4, 4), np.float32)
+    x[::2] = 1.0
+    np.save(tmp_path / "halves.npy", x)
+    options = ["--data", tmp_path / "halves.npy", "--model", "vae", "--latents", 2, "--hidden", 8, "--device", "cpu"]
+    vaelib("train", "--out", tmp_path / "a", *options, "--images", 1, "--epochs", 1, "--lr", "1e-9")
+    config = Config.read(tmp_path / "a" / "run.json")
+    model = vl.load_model(tmp_path / "a" / "last.safetensors", into=config.build())
+    start = model.decoders[0].heads[0].bias.sigmoid()
+    assert start.min() > 0.9 or start.max() < 0.1  # of one image, all white or all black, not of their mean
+    said = vaelib(
+        "train", "--out", tmp_path / "b", *options, "--images", 4, "--prior", "vamp", "--components", 9, status=1
+    )
+    assert "expected --components 4" in said
+
+
+def test_a_model_is_built_without_touching_the_random_numbers_of_others(run):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first, again = (Config.read(run / "run.json").build() for _ in range(2))
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+
+
+def test_a_picture_is_written_where_it_is_said_to_be(run, tmp_path, vaelib):
+    for out in (tmp_path, tmp_path / "picture"):
+        for command in ("sample", "reconstruct"):
+            assert "is no name of a picture: expected one such as" in vaelib(command, run, "--out", out, status=1)
+    assert "written to" in vaelib("sample", run, "--out", tmp_path / "picture.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+
+
+def test_a_file_of_a_run_that_is_gone_or_of_another_kind_is_said(own, tmp_path, vaelib):
+    folder = tmp_path / "a"
+    vaelib("train", "--out", folder, "--data", own, "--epochs", 2, *SMALL)
+    best = (folder / "best.safetensors").read_bytes()
+    (folder / "best.safetensors").unlink()
+    assert "best.safetensors is gone" in vaelib("evaluate", folder, status=1)
+    (folder / "last.safetensors").write_bytes(best)
+    for command in ("info", "resume"):
+        assert "last.safetensors holds a model, not a training" in vaelib(command, folder, status=1)
+
+
+def test_nan_in_data_of_ones_own_is_named(tmp_path, vaelib):
+    x = np.random.default_rng(0).random((40, 1, 4, 4), dtype=np.float32)
+    x[3, 0, 1, 1] = np.nan
+    np.save(tmp_path / "nan.npy", x)
+    assert "or NaN" in vaelib("train", "--out", tmp_path / "a", "--data", tmp_path / "nan.npy", *SMALL, status=1)

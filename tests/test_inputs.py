@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 import weakref
+import zipfile
 from collections import UserDict, namedtuple
 
 import numpy as np
@@ -544,3 +545,100 @@ def test_fit_refuses_what_it_used_to_train_on_or_to_stumble_over():
     for message, data in refused.items():
         with pytest.raises(ValueError, match=message):
             elbo(data)
+
+
+# What was taken in silence, or refused for another cause
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".webp"])
+def test_of_a_picture_with_several_pages_the_first_is_not_taken_for_all(suffix, tmp_path):
+    frames = [Image.fromarray(np.roll(COLOUR, i, 0)) for i in range(3)]
+    frames[0].save(tmp_path / f"a{suffix}", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match="holds 3 pages or frames: expected a picture of one"):
+        vl.data.load_file(tmp_path)
+    with Image.open(tmp_path / f"a{suffix}") as image, pytest.raises(ValueError, match="3 pages or frames"):
+        as_tensor([image])
+
+
+@pytest.mark.parametrize("kind", ["csr", "coo", "dia", "bsr"])
+def test_a_sparse_matrix_is_not_taken_for_the_numbers_it_keeps(kind, tmp_path):
+    from scipy import sparse
+
+    sparse.save_npz(tmp_path / "a.npz", sparse.random(30, 6, 0.5, format=kind, random_state=0))
+    with pytest.raises(ValueError, match=r"a sparse matrix of scipy; \.toarray\(\)"):
+        vl.data.load_file(tmp_path / "a.npz")
+
+
+def test_an_archive_of_other_things_is_no_array(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.csv", "1,2")
+    with pytest.raises(ValueError, match=r"a\.npz holds x\.csv: expected one array"):
+        vl.data.load_file(tmp_path / "a.npz")
+
+
+def test_a_loader_that_drops_its_only_batch_is_told_so():
+    loader = DataLoader(TensorDataset(torch.rand(20, 16)), 64, drop_last=True)
+    with pytest.raises(ValueError, match=r"train is empty: .*, and drop_last leaves out a batch that is not full"):
+        vl.fit(vl.VAE.mlp((16,), 2, (8,)), loader, epochs=1, progress=False, device="cpu")
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_evaluation_of_a_loader_has_random_numbers_of_its_own(shuffle):
+    model, data = vl.VAE.mlp((16,), 2, (8,)), TensorDataset(torch.rand(20, 16).round())
+    values = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        values.append(vl.nll(model, DataLoader(data, 5, shuffle=shuffle), samples=3).mean)
+        vl.diagnostics.posterior_means(model, DataLoader(data, 5, shuffle=shuffle))
+        assert torch.equal(before, torch.get_rng_state())
+    assert values[0] == values[1]
+
+
+def test_what_is_bundled_does_not_depend_on_torchs_default_type_or_device():
+    def made():
+        images, latents = vl.data.cave.sample(3, seed=0)
+        weights = torch.cat([weight.flatten() for weight in vl.pretrained("mnist-2d").parameters()])
+        return [images, latents, vl.load("mnist").test.images[:9], weights]
+
+    want = made()
+    torch.set_default_dtype(torch.float64)
+    try:
+        wide = made()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with torch.device("meta"):  # stands for another device
+        other = vl.pretrained("mnist-2d")
+        noise = vl.binarise(torch.full((2, 3), 0.5, device="cpu"))
+    assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(want, wide, strict=True))
+    assert {each.device.type for each in (*other.parameters(), noise)} == {"cpu"}
+
+
+def test_batch_normalisation_over_pixels_takes_a_last_batch_of_one():
+    class Net(nn.Sequential):
+        def __init__(self):
+            super().__init__(nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(32, 4))
+
+    model = vl.VAE(vl.Gaussian((1, 4, 4), 2, net=Net()), vl.Bernoulli(2, (1, 4, 4), (8,)))
+    x = torch.rand(21, 1, 4, 4).round()
+    assert len(vl.fit(model, x, epochs=1, batch_size=20, progress=False, device="cpu")) == 1
+    with pytest.raises(ValueError, match="expected two or more to normalise by"):
+        vl.fit(vl.VAE.mlp((1, 4, 4), 2, (8,), norm="batch"), x, epochs=1, batch_size=20, progress=False, device="cpu")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_neighbours_in_half_precision_are_those_of_the_same_numbers(dtype):
+    images, train = torch.rand(3, 1, 4, 4).to(dtype), torch.rand(9, 1, 4, 4).to(dtype)
+    got, want = (vl.diagnostics.nearest(a, b) for a, b in ((images, train), (images.float(), train.float())))
+    assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
+
+
+def test_what_is_no_history_is_refused_in_words():
+    training = vl.Training(
+        vl.VAE.mlp((16,), 2, (8,)), torch.rand(20, 16).round(), epochs=1, progress=False, device="cpu"
+    )
+    (epoch,) = training
+    for wrong in (training, epoch, training.model, vl.data.Split(torch.rand(3, 16))):
+        for plot in (vl.plots.training_curves, vl.plots.rate_per_level):
+            with pytest.raises(ValueError, match="expected the History that fit returned"):
+                plot(wrong)

@@ -34,13 +34,18 @@ def location(text: str) -> Path:
 def epochs_done(run: Path) -> list[dict[str, Any]]:
     """What the training in this folder has seen, epoch by epoch."""
     last = run / "last.safetensors"
-    return saving.read(last)[1]["history"] if last.exists() else []
+    info = saving.read(last)[1] if last.exists() else {"history": []}
+    if "history" not in info:
+        raise ValueError(f"{last} holds a model, not a training: it cannot be continued")
+    return info["history"]
 
 
 def best(run: Path) -> tuple[Config, vl.Hierarchy]:
     """The configuration of a training and its best model."""
     config = Config.read(run / "run.json")
     if not (run / "best.safetensors").exists():
+        if epochs_done(run):
+            raise ValueError(f"{run}/best.safetensors is gone; vaelib.load_model reads {run}/last.safetensors")
         raise ValueError(f"no epoch of {run} is done yet: vaelib resume {run}")
     return config, vl.load_model(run / "best.safetensors", into=config.build())
 
@@ -97,14 +102,14 @@ def resume(options: Namespace) -> int:
 def fit(config: Config, folder: Path, options: Namespace, resume: bool) -> int:
     """Train what the configuration says, or what is left of it."""
     data, bound, device = config.load(), getattr(vl, config.objective), device_named(options.device)
-    images = data.train.images
+    images = data.train.images[: config.images]
     processes.start(device)
     if config.earlier and config.epochs > (done := config.earlier[-1][0]):
         plan = f"from epoch {done + 1} on the learning rate follows a cosine over {config.epochs} epochs"
         say(f"{plan}, no longer over {config.earlier[-1][1]}")
     history = vl.fit(
         config.build(images),
-        images[: config.images],
+        images,
         data.valid.images,
         epochs=config.epochs,
         batch_size=config.batch_size,
@@ -173,6 +178,8 @@ def reconstruct(options: Namespace) -> None:
 
 def write(axes: Any, path: Path) -> None:
     """The picture that was drawn."""
+    if path.is_dir() or not path.suffix:  # matplotlib would write another file
+        raise ValueError(f"{path} is no name of a picture: expected one such as {path / 'picture.png'}")
     axes.figure.savefig(path)
     print(f"written to {path}")
 

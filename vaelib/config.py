@@ -24,6 +24,7 @@ from .data import Dataset, Split, binarise, in_unit_interval, load, load_file
 from .hierarchy import Hierarchy
 from .models import HVAE, LIKELIHOODS, MHVAE, VAE
 from .priors import MixturePrior, VampPrior
+from .randomness import RandomStream
 from .training.device import PRECISIONS
 
 BUNDLED = ("mnist", "binarized_mnist", "omniglot", "cave")
@@ -158,7 +159,7 @@ class Config:
         return data
 
     def build(self, images: Tensor | None = None) -> Hierarchy:
-        """The model, its weights drawn from the seed.
+        """The model, its weights drawn from the seed; random numbers of others stay as they are.
 
         Args:
             images: to train on. A Bernoulli likelihood starts from their mean, a VAE's vamp prior from the first ones.
@@ -167,11 +168,14 @@ class Config:
         """
         if self.event is None:
             raise ValueError("the configuration does not say the shape of x: load the data first")
-        torch.manual_seed(self.seed)
+        with RandomStream(self.seed):
+            return self._built(tuple(self.event), images)
+
+    def _built(self, event: tuple[int, ...], images: Tensor | None) -> Hierarchy:
         mean = images.mean(0) if images is not None and self.likelihood == "bernoulli" else None
         family: Any = {"vae": VAE, "mhvae": MHVAE, "hvae": HVAE}[self.model]
         stack = (self.latents[0], self.hidden[0]) if self.model == "vae" else (self.latents, self.hidden)
-        model = family.mlp(tuple(self.event), *stack, self.likelihood, mean)
+        model = family.mlp(event, *stack, self.likelihood, mean)
         if self.prior == "mixture":
             model.prior = MixturePrior(self.latents[-1], self.components)
         elif self.prior == "vamp":
@@ -204,7 +208,7 @@ def split(x: Tensor, config: Config) -> tuple[Dataset, str]:
     if len(x) < 10:
         raise ValueError(f"{config.data} has {len(x)} examples: expected 10 or more, to train, validate and test with")
     if config.likelihood == "bernoulli" and not in_unit_interval(x):
-        raise ValueError(f"{config.data} has values outside [0, 1]: scale them, or choose another --likelihood")
+        raise ValueError(f"{config.data} has values outside [0, 1], or NaN: scale them, or choose another --likelihood")
     digest = hashlib.sha256(f"{x.dtype} {tuple(x.shape)}".encode())
     digest.update(x.contiguous().numpy().data)
     x, tenth = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(config.seed))], len(x) // 10

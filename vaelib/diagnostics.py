@@ -253,6 +253,7 @@ def nearest(images: Tensor, train: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
     if images.shape[1:] != train.shape[1:] or k > len(train):
         shapes = f"images {tuple(images.shape)}, train {tuple(train.shape)}"
         raise ValueError(f"{shapes}, k={k}: expected images of one shape and k at most the number of training images")
+    images = images if images.dtype == torch.float64 else images.float()
     known = train.flatten(1).to(images)
     middle = known.mean(0)
     parts = [_nearest(part.flatten(1), known, middle, k) for part in images.split(_CHUNK)]

@@ -63,7 +63,8 @@ def suited(model: Hierarchy, x: Any, key: str | None = None) -> Tensor:
     """The user's data as one tensor that the model has checked, of its dtype and on its device."""
     if not isinstance(model, Hierarchy):
         raise ValueError(f"model is {type(model).__name__}: expected a VAE, MHVAE, HVAE or another vaelib.Hierarchy")
-    x = as_tensor(x, key=key, dtype=dtype_of(model)).to(device_of(model))
+    with RandomStream(0):  # a DataLoader draws, if only to shuffle
+        x = as_tensor(x, key=key, dtype=dtype_of(model)).to(device_of(model))
     model.check(x)
     return x
 

@@ -294,7 +294,7 @@ class Ladder(nn.Module):
         features, evidence = x, []
         for body, head in zip(self.bodies, self.heads, strict=True):
             features = body(features)  # (B, hidden[t][-1])
-            evidence.append(head(features))
+            evidence.append(head(features.to(x.dtype)))  # a density, also where autocast blurs the networks
         return evidence
 
 

@@ -239,7 +239,7 @@ def _axes(ax: "Axes | None", size: tuple[float, float]) -> "Axes":
 
 
 def _check_history(history: Any) -> None:
-    if not hasattr(history, "train"):
+    if not isinstance(getattr(history, "train", None), list):
         raise ValueError(
             f"history is {type(history).__name__}: expected the History that fit returned, or a part of it"
         )

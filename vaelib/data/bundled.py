@@ -102,7 +102,7 @@ def _bundled(name: str) -> dict[str, np.ndarray]:
 
 def _split(grey: np.ndarray, labels: np.ndarray) -> Split:
     """Of grey levels (N, 28, 28), uint8 with 255 = ink."""
-    return Split(torch.from_numpy(grey).div(255).unsqueeze(1), torch.from_numpy(labels.astype(np.int64)))
+    return Split(torch.from_numpy(grey).float().div(255).unsqueeze(1), torch.from_numpy(labels.astype(np.int64)))
 
 
 def _mnist() -> Dataset:

@@ -80,8 +80,8 @@ def sample(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         ValueError: n < 1, seed < 0 or seed >= 2^64, or one is no integer.
     """
     (n,), (seed,) = integers(n=n), integers(0, seed=seed)
-    uniform = torch.rand(n, len(LATENTS), generator=generator_from(seed))
-    low, high = torch.tensor([(0.0, len(KINDS)), *RANGES.values()]).T
+    uniform = torch.rand(n, len(LATENTS), generator=generator_from(seed), dtype=torch.float32, device="cpu")
+    low, high = torch.tensor([(0.0, len(KINDS)), *RANGES.values()], dtype=torch.float32, device="cpu").T
     latents = low + (high - low) * uniform
     latents[:, 0] = latents[:, 0].floor()
     return render(latents), latents
@@ -101,7 +101,7 @@ def place(kind: str = "cube", **latents: float) -> Tensor:
     row = {name: (low + high) / 2 for name, (low, high) in RANGES.items()} | latents
     if len(row) > len(RANGES):
         raise ValueError(f"no latent called {list(row)[-1]!r}: expected {', '.join(RANGES)}")
-    return torch.tensor([KINDS.index(kind), *row.values()])
+    return torch.tensor([KINDS.index(kind), *row.values()], dtype=torch.float32)
 
 
 @torch.no_grad()
@@ -115,7 +115,7 @@ def render(latents: Tensor) -> Tensor:
             positive, or a solid whose bounding ball reaches the fire's plane or the wall.
     """
     kind, fire, centre, size, rotation = _unpack(latents)
-    images = torch.empty(len(latents), 1, PIXELS, PIXELS)
+    images = torch.empty(len(latents), 1, PIXELS, PIXELS, dtype=torch.float32, device="cpu")
     for index, name in enumerate(KINDS):
         # 64 images at a time keep the working set in a core's cache.
         for batch in (kind == index).nonzero().squeeze(1).split(64):
@@ -139,7 +139,7 @@ def _cast(kind: str, fire: Tensor, centre: Tensor, size: Tensor, rotation: Tenso
     terms = (columns * pace, rows * pace + origin.mT[..., None], columns, rows)
     o_columns, o_rows, u_columns, u_rows = (term.float() for term in terms)
 
-    met = torch.zeros(len(fire), PIXELS, PIXELS)
+    met = torch.zeros(len(fire), PIXELS, PIXELS, dtype=torch.float32)
     for ray in range(len(_RAYS)):
         o = o_columns[:, :, ray, None, :] + o_rows[:, :, ray, :, None]  # (B, 3, 28, 28)
         u = u_columns[:, :, ray, None, :] + u_rows[:, :, ray, :, None]

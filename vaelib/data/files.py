@@ -5,6 +5,7 @@ import math
 import re
 import zipfile
 import zlib
+from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
 
@@ -62,8 +63,10 @@ def _numpy(path: Path) -> np.ndarray:
             found = np.load(stream, allow_pickle=False)
             if isinstance(found, np.ndarray):
                 return found
+            if {"format", "shape", "data"} <= set(found.files):
+                raise ValueError("a sparse matrix of scipy; .toarray() makes an array of it")
             chosen = found.files if len(found.files) == 1 else [name for name in NAMES if name in found.files]
-            if len(chosen) == 1:
+            if len(chosen) == 1 and isinstance(found[chosen[0]], np.ndarray):
                 return found[chosen[0]]
     except damage as error:
         # NumPy's own words on pickles tell how to run the code of strangers.
@@ -131,9 +134,10 @@ def _picture(file: Path) -> Tensor:
     except ImportError as error:
         say = "a folder of pictures is read by pillow, which is missing: pip install pillow, or give a .npy"
         raise ModuleNotFoundError(say) from error
-    try:
-        with Image.open(file) as image:
+    with ExitStack() as stack:
+        try:
+            image = stack.enter_context(Image.open(file))
             image.load()
-    except Exception as error:  # Pillow's readers raise whatever they run into
-        raise ValueError(f"{file} is damaged, or no picture: {error}") from error
-    return picture(image, str(file))
+        except Exception as error:  # Pillow's readers raise whatever they run into
+            raise ValueError(f"{file} is damaged, or no picture: {error}") from error
+        return picture(image, str(file))

@@ -113,7 +113,8 @@ class Streamed:
             yield cast
         if not examples:
             anew = " each time it is iterated over" if is_streamed(self.data) else ""
-            raise ValueError(f"{self.name} is empty: expected data with at least one example{anew}")
+            dropped = ", and drop_last leaves out a batch that is not full" * getattr(self.data, "drop_last", False)
+            raise ValueError(f"{self.name} is empty: expected data with at least one example{anew}{dropped}")
 
     def _batches(self) -> Iterator[Tensor]:
         if isinstance(self.data, DataLoader):
@@ -146,6 +147,8 @@ class Streamed:
 
 def picture(image: Any, where: str, dtype: torch.dtype | None = None) -> Tensor:
     """A picture of Pillow in mode L or 1 as (1, H, W), in mode RGB as (3, H, W), in [0, 1]."""
+    if (frames := getattr(image, "n_frames", 1)) > 1:
+        raise ValueError(f"{where} holds {frames} pages or frames: expected a picture of one; save them apart")
     if image.mode not in ("1", "L", "RGB"):
         deep = image.mode.startswith(("I", "F"))
         how = "np.asarray(image), divided by its white level" if deep else 'image.convert("RGB") or image.convert("L")'

@@ -26,7 +26,7 @@ def binarise(x: Tensor, check: bool = True) -> Tensor:
         raise ValueError(f"x has values outside [0, 1] or NaN: {SCALE}")
     if x.device.type != "cpu" or x.dtype != torch.float32:
         return torch.bernoulli(x)
-    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None)
     n = words.view(torch.int16)[: x.numel()].view(x.shape)  # uniform on -32,768 ... 32,767
     # Ink where x > u = n / 2^16 + 1/2 + 2^-17, one of the midpoints of 65,536 equal parts of [0, 1].
     return torch.sub(x, n, alpha=2**-16).gt_(0.5 + 2**-17)

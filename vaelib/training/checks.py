@@ -72,7 +72,7 @@ def trial(objective: Any, levels: int, samples: int) -> None:
 def normalisation(model: nn.Module, examples: int, batch_size: int) -> None:
     """Batch normalisation in training needs two examples in each process's part of each batch."""
     smallest = min(batch_size, examples % batch_size or batch_size, examples) // processes.world()
-    if smallest < 2 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
+    if smallest < 2 and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
         left = f"{examples} examples in batches of {batch_size} leave a process a batch of {smallest}"
         raise ValueError(f"{left}: expected two or more to normalise by; choose another batch_size")
 

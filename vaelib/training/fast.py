@@ -63,7 +63,9 @@ class Fast:
     def __init__(self, step: Step, compiled: bool):
         self.step, self.compiled = step, compiled
         self.layout: tuple[Any, ...] | None = None  # what a record takes for granted
-        self.program: Callable[[Tensor], tuple[Tensor, ...]] | None = None
+        self.program: Callable[..., tuple[Tensor, ...]] | None = None
+        self.inputs = 0  # of the program
+        self.fixed: list[Tensor] = []  # weights and buffers, which are changed in place
         self.used: list[Tensor] = []  # the weights that get a gradient
         like = step.weights[0]
         self.beta = torch.zeros((), dtype=like.dtype, device=like.device)
@@ -78,22 +80,36 @@ class Fast:
         if self.program is None:
             self.layout = ()  # as no batch is laid out: all are run as they stand
             return self.step(x, lr, beta)
+        inputs = self._inputs(x)
+        if len(inputs) != self.inputs:  # the optimiser was emptied; its next step fills it
+            return self.step(x, lr, beta)
         self.beta.fill_(beta)
         set_lr(self.step.optimizer, lr)
-        loss, totals, *gradients = self.program(x)
+        with torch.no_grad():
+            loss, totals, *gradients = self.program(*inputs)
         if gradients:  # else the program has taken the whole step
             for weight, gradient in zip(self.used, gradients, strict=True):
                 weight.grad = gradient
             self.step.update(lr)
         return loss, totals
 
-    def _made(self, x: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]] | None:
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"program": None}  # a copy records anew
+
+    def _inputs(self, x: Tensor) -> list[Tensor]:
+        """What the program is called with; the optimiser's tensors as they are now: a resumed training has others."""
         optimizer = self.step.optimizer
-        state = [value for entries in optimizer.state.values() for value in entries.values()]
-        tensors = [*self.step.weights, *filter(torch.is_tensor, state), *self.step.model.buffers()]
-        inputs = [x, self.beta, *(g["lr"] for g in optimizer.param_groups if torch.is_tensor(g["lr"])), *tensors]
+        rates = [group["lr"] for group in optimizer.param_groups]
+        entries = [optimizer.state[weight] for weight in self.step.weights if weight in optimizer.state]
+        state = [values[name] for values in entries for name in sorted(values)]
+        return [x, self.beta, *self.fixed, *filter(torch.is_tensor, [*rates, *state])]
+
+    def _made(self, x: Tensor) -> Callable[..., tuple[Tensor, ...]] | None:
+        self.fixed = [*self.step.weights, *self.step.model.buffers()]
+        inputs = self._inputs(x)
+        self.inputs = len(inputs)
         program: Callable[..., tuple[Tensor, ...]] | None = None
-        with _rehearsal(tensors), torch.no_grad():
+        with _rehearsal(inputs[1:]), torch.no_grad():
             if self.compiled:
                 try:
                     program = _compiled(self._recorded(inputs, _adam_written_out), inputs)
@@ -103,7 +119,7 @@ class Fast:
                 program = self._recorded(inputs, _adam_as_it_is) if program is None else program
             except Exception as error:
                 _say(f"this step cannot be recorded ({_line(error)}); it is run as it stands")
-        return None if program is None else torch.no_grad()(lambda x: program(x, *inputs[1:]))
+        return program
 
     def _recorded(self, inputs: list[Tensor], update: Callable[[torch.optim.Optimizer, Any, Any], None]) -> GraphModule:
         """The step as a program of tensor operations; gradients are left to be used where it cannot take them in."""
@@ -115,7 +131,8 @@ class Fast:
         def recorded(x: Tensor, beta: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
             with torch.enable_grad():
                 loss, totals = step.forward(x, beta)
-            found = torch.autograd.grad(loss, step.weights, allow_unused=True)
+            gradients = torch.autograd.grad(loss, step.weights, allow_unused=True)
+            found = [_laid_out(*pair) for pair in zip(gradients, step.weights, strict=True)]
             self.used = [weight for weight, gradient in zip(step.weights, found, strict=True) if gradient is not None]
             gradients = tuple(gradient for gradient in found if gradient is not None)
             if not takes_in:
@@ -129,6 +146,13 @@ class Fast:
             products.exchange(program, self.compiled)
         program.recompile()
         return program
+
+
+def _laid_out(gradient: Tensor | None, weight: Tensor) -> Tensor | None:
+    """As `backward` lays it out: Adam's fused kernel reads a gradient as its weight lies in memory."""
+    if gradient is None or gradient.stride() == weight.stride():
+        return gradient
+    return torch.empty_like(weight).copy_(gradient)
 
 
 def _adam_as_it_is(optimizer: torch.optim.Optimizer, weights: list[Tensor], gradients: tuple[Tensor, ...]) -> None:
@@ -184,14 +208,21 @@ def _rehearsal(tensors: list[Tensor]) -> Generator[None]:
 
 
 def _foreign(model: nn.Module, objective: Callable[[Terms, Any], Tensor]) -> str:
-    """The first part of another origin, by name, or of which a hook is one; else nothing."""
+    """The first part of another origin, by name, or of which a hook or a replaced forward is one; else nothing."""
     parts: list[Any] = [getattr(objective, "func", objective), *map(type, model.modules())]
     for part in parts:
         if part.__module__.partition(".")[0] not in ("torch", "vaelib"):
             return getattr(part, "__qualname__", type(part).__qualname__)
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    hooked = [type(m).__name__ for m in model.modules() if any(getattr(m, name, None) for name in hooks)]
-    return f"a hook of {hooked[0]}" if hooked else ""
+    for module in model.modules():
+        if any(getattr(module, name, None) for name in hooks):
+            return f"a hook of {type(module).__name__}"
+        if "forward" in vars(module):
+            return f"the forward of a {type(module).__name__}"
+    for name, weight in model.named_parameters():
+        if weight._backward_hooks or weight._post_accumulate_grad_hooks:
+            return f"a hook of {name}"
+    return ""
 
 
 def _line(error: Exception) -> str:

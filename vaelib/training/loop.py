@@ -17,7 +17,7 @@ import functools
 import math
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
@@ -79,7 +79,7 @@ class Training:
     Raises:
         ValueError: for arguments or data that cannot be meant; as it begins, see `Run`.
         FloatingPointError: where the loss, a weight or the validation ELBO stops being finite; the model then has its
-            weights from the end of the epoch before, and nothing of it is kept.
+            weights from the end of the epoch before, the optimiser no memory, and nothing of it is kept.
 
     Ctrl-C ends the training early: the model keeps its weights of that moment, and `history` its whole epochs. Under
     torchrun the processes share each batch, and the result is that of one process; see `vaelib.processes`. An epoch has
@@ -137,6 +137,7 @@ class Training:
             raise ValueError("every weight of the model is frozen: expected one or more with requires_grad=True")
         self.optimizer = (optimizer or PlainAdam)(weights)
         checks.of_these(self.optimizer, weights)
+        self.settings = checks.settings(self.optimizer, model)  # now: some count in them
         self.steps: int | None = None  # in an epoch; a stream may not know them before its end
         with suppress(TypeError):
             batches = len(self.train) / (1 if isinstance(self.train, Streamed) else batch_size)
@@ -148,23 +149,26 @@ class Training:
     def __iter__(self) -> Iterator[Epoch]:
         """Trains, and gives one `Epoch` at a time, from where `history` ends; none where all epochs are done."""
         same = {} if self.run is None else self._same()
-        state = State(self.model, self.optimizer, self.random, self.history, same, _order(self.train))
+        state = State(self.model, self.optimizer, self.random, self.history, same, _orders(self.train))
         with nullcontext() if self.run is None else self.run.opened(state), self._bar() as bar:
+            self.steps, self.history.interrupted = state.steps or self.steps, False
             began = time.perf_counter() - (self.history.seconds[-1] if self.history else 0.0)
             while len(self.history) < self.epochs:
                 try:
                     before = copy.deepcopy(self.model.state_dict())
                     train, lr, beta = self._epoch(len(self.history))
                     valid = None if self.valid is None else validate(self.model, self.valid, self.batch_size, self.seed)
-                    self._check_finite(valid)
+                    self._check_finite(valid, before)
                     seconds = time.perf_counter() - began
                     self.history.append(Epoch(len(self.history) + 1, train, valid, lr, beta, seconds))
                     if self.run is not None:
+                        state.steps = self.steps
                         self.run.keep(state)
                     bar.update()
                     bar.set_postfix(elbo=f"{self.history.curve[-1].elbo:.2f}")
                 except FloatingPointError:
                     self.model.load_state_dict(before)
+                    self.optimizer.state.clear()  # what made such weights is no memory to go on with
                     raise
                 except KeyboardInterrupt:
                     self.history.interrupted, done = True, len(self.history)
@@ -175,7 +179,7 @@ class Training:
     def _epoch(self, done: int) -> tuple[Summary, float, float]:
         """One pass over the data in a new order, after so many: its means, and lr and beta of the last step."""
         self.model.train()
-        sums = torch.zeros(1 + self.model.levels, device=self.device)  # over the examples; read once per epoch
+        sums = _no_totals(self.model, self.device)  # over the examples; read once per epoch
         losses, examples, lr, beta = [], 0, math.nan, math.nan
         with self.random, products(self.precision, self.device):
             for step, x in enumerate(self._batches()):
@@ -241,15 +245,14 @@ class Training:
             f"{losses[step].item()}; the model has its weights from before this epoch; {advice}"
         )
 
-    def _check_finite(self, valid: Summary | None) -> None:
-        """A loss can be finite, and what the last step made of the weights not."""
+    def _check_finite(self, valid: Summary | None, before: Mapping[str, Any]) -> None:
+        """A loss can be finite, and what the last step made of the weights not. A mask, left alone, may hold inf."""
         moments = [value for entries in self.optimizer.state.values() for value in entries.values()]
-        named = {"weights": self.model.state_dict().values(), "optimiser's moments": moments}
-        bad = [
-            name
-            for name, values in named.items()
-            if not all(_finite(value) for value in values if isinstance(value, Tensor))
-        ]
+        now = {name: value for name, value in self.model.state_dict().items() if isinstance(value, Tensor)}
+        broken = [name for name, value in now.items() if not _finite(value) and not torch.equal(value, before[name])]
+        bad = ["weights"] if broken else []
+        if not all(_finite(value) for value in moments if isinstance(value, Tensor)):
+            bad.append("optimiser's moments")
         if valid is not None and not math.isfinite(valid.elbo):
             bad.append("validation ELBO")
         if bad:
@@ -271,7 +274,7 @@ class Training:
             "seed": self.seed,
             "objective": checks.named(step.objective),
             "transform": checks.named(self.transform),
-            "optimizer": checks.settings(self.optimizer, self.model),
+            "optimizer": self.settings,
             "clip": step.clip,
             "precision": self.precision,
         }
@@ -305,7 +308,7 @@ def fit(model: Hierarchy, train: Any, valid: Any = None, *, epochs: int, **optio
 def validate(model: Hierarchy, x: Tensor, batch_size: int = 1000, seed: int = 0) -> Summary:
     """The mean ELBO of x, (N, *event), its reconstruction term and the rate of each level, by one draw per example."""
     model.eval()
-    sums = torch.zeros(1 + model.levels, device=x.device)
+    sums = _no_totals(model, x.device)
     with RandomStream(seed, x.device):
         for batch in x.split(batch_size):
             rows, weight = processes.part(len(batch))
@@ -315,12 +318,20 @@ def validate(model: Hierarchy, x: Tensor, batch_size: int = 1000, seed: int = 0)
     return _summary(sums, len(x))
 
 
-def _order(data: "Tensor | Streamed") -> torch.Generator | None:
-    """What a DataLoader shuffles by, where these are not torch's global random numbers."""
+def _orders(data: "Tensor | Streamed") -> list[torch.Generator]:
+    """What a DataLoader and its samplers draw from, where these are not torch's global random numbers."""
     loader = data.data if isinstance(data, Streamed) else None
     if not isinstance(loader, DataLoader):
-        return None
-    return loader.generator or getattr(loader.sampler, "generator", None)
+        return []
+    owners = (loader, loader.sampler, getattr(loader.batch_sampler, "sampler", None))
+    found = [getattr(owner, "generator", None) for owner in owners]
+    return list({id(each): each for each in found if isinstance(each, torch.Generator)}.values())
+
+
+def _no_totals(model: Hierarchy, device: torch.device) -> Tensor:
+    """To add `totals` to, whatever torch's default type is."""
+    dtype = torch.float64 if dtype_of(model) == torch.float64 else torch.float32
+    return torch.zeros(1 + model.levels, dtype=dtype, device=device)
 
 
 def _finite(value: Tensor) -> bool:

@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -136,7 +136,8 @@ class Run:
     Args:
         folder: made where it is missing, and locked while a training writes to it.
         resume: continue what lies there, with the same model, data and arguments, as if it had never stopped; where
-            nothing lies there, the training starts.
+            nothing lies there, the training starts. (Workers of a DataLoader that persist begin anew, and so do the
+            numbers that they draw.)
         tensorboard: write the metrics to `folder`/tensorboard as well; needs the package tensorboard.
         config: a JSON object of your own, kept as `run.json`.
     Raises:
@@ -175,6 +176,9 @@ class Run:
                 if not self.resume:
                     raise ValueError(f"{folder} holds a training: pass resume=True to continue it, or another folder")
                 state.restore(*saving.read(self.last), self.last)
+            elif (folder / "metrics.jsonl").exists() and len((folder / "metrics.jsonl").read_text().splitlines()) > 1:
+                lost = f"{folder} holds a training whose last.safetensors is gone, so that it cannot be continued"
+                raise ValueError(f"{lost}: choose another folder")
             if first and self.config is not None:
                 saving.put(folder / "run.json", self.config.encode())
             if first and self.tensorboard:
@@ -201,6 +205,11 @@ class Run:
         saving.write(self.last, *state.kept())
 
 
+def _numbers(group: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of a group of weights, in which some optimisers count; lr is set at each step."""
+    return {name: value for name, value in group.items() if type(value) in (int, float) and name != "lr"}
+
+
 @dataclass
 class State:
     """All that a training is at the end of an epoch, and what must agree for it to be continued."""
@@ -210,7 +219,8 @@ class State:
     random: RandomStream
     history: History
     same: dict[str, Any]
-    order: torch.Generator | None = None  # of a DataLoader that has one of its own
+    orders: list[torch.Generator] = field(default_factory=list)  # of a DataLoader that has some of its own
+    steps: int | None = None  # in an epoch
 
     def kept(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and a JSON object, for `saving.write`."""
@@ -224,10 +234,13 @@ class State:
                 else:
                     numbers.setdefault(str(i), {})[name] = value
         tensors |= {f"random.{place}": value for place, value in enumerate(self.random.state)}
-        if self.order is not None:
-            tensors["order"] = self.order.get_state()
-        history = [epoch.plain() for epoch in self.history]
-        return tensors, {"kind": "training", "model": info, "same": self.same, "optimizer": numbers, "history": history}
+        tensors |= {f"order.{place}": generator.get_state() for place, generator in enumerate(self.orders)}
+        plain: dict[str, Any] = {
+            "steps": self.steps,
+            "groups": [_numbers(group) for group in self.optimizer.param_groups],
+        }
+        plain |= {"optimizer": numbers, "history": [epoch.plain() for epoch in self.history]}
+        return tensors, {"kind": "training", "model": info, "same": self.same, **plain}
 
     def restore(self, tensors: dict[str, Tensor], info: dict[str, Any], path: Path) -> None:
         """Put what `kept` gave back. Raises ValueError, before anything is changed, where it is of another training."""
@@ -246,9 +259,12 @@ class State:
             i, key = name.split(".", 1)
             entries.setdefault(int(i), {})[key] = value
         groups = self.optimizer.state_dict()["param_groups"]
+        groups = [group | numbers for group, numbers in zip(groups, info["groups"], strict=True)]
         self.optimizer.load_state_dict({"state": entries, "param_groups": groups})
         for place in range(len(self.random.state)):  # a training that moves to a GPU begins a stream there
             self.random.state[place] = tensors.get(f"random.{place}", self.random.state[place])
-        if self.order is not None and "order" in tensors:
-            self.order.set_state(tensors["order"])
+        for place, generator in enumerate(self.orders):
+            if f"order.{place}" in tensors:
+                generator.set_state(tensors[f"order.{place}"])
+        self.steps = info["steps"]
         self.history[:] = [Epoch.read(line) for line in info["history"]]

@@ -72,7 +72,8 @@ class PlainAdam(torch.optim.Adam):
     def __init__(self, weights: list[Tensor]):
         device = weights[0].device
         on_gpu = device.type == "cuda"  # which takes lr in float32; from the host it may be as precise as Python's
-        lr = torch.zeros((), dtype=torch.float32, device=device) if on_gpu else torch.zeros((), dtype=torch.float64)
+        lr = torch.zeros((), dtype=torch.float32, device=device)
+        lr = lr if on_gpu else torch.zeros((), dtype=torch.float64, device="cpu")
         super().__init__(weights, lr=lr, fused=device.type in ("cpu", "cuda", "mps"))
         for weight in weights:  # as its first step would make it; a record of that step wants it before
             moments = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}

@@ -11,6 +11,7 @@ import importlib.resources
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from torch import nn
 
 from ..hierarchy import Hierarchy
@@ -53,7 +54,7 @@ def pretrained(name: str) -> Hierarchy:
     """
     if name not in MODELS:
         raise ValueError(f"no pretrained model is called {name!r}: expected one of {', '.join(MODELS)}")
-    with RandomStream(seed=0):  # the weights that are drawn here are overwritten
+    with RandomStream(seed=0), torch.device("cpu"):  # the weights that are drawn here are overwritten
         model = MODELS[name]().half()
     with importlib.resources.as_file(importlib.resources.files(__name__) / f"{name}.safetensors") as path:
         try:
