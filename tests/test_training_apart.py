@@ -1,6 +1,7 @@
 """Trainings that go on with what was put in the place of what they began with, or that see more than tensors."""
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -214,6 +215,12 @@ def test_without_its_last_checkpoint_a_folder_is_not_written_over(tmp_path):
         with pytest.raises(ValueError, match=r"whose last\.safetensors is gone, .*: choose another folder"):
             vl.fit(vae(), images(), images(), epochs=3, run=vl.Run(tmp_path, resume=resume), **QUICK)
     assert (tmp_path / "best.safetensors").read_bytes() == best
+
+
+@pytest.mark.parametrize("objective", [lambda terms, beta: 2 * vl.dreg(terms, beta), partial(vl.dreg)])
+def test_an_objective_made_of_dreg_is_told_what_dreg_needs(objective):
+    with pytest.raises(ValueError, match=r"on a trial it said .* and training objective=vaelib\.dreg"):
+        training(vae(), samples=2, objective=objective)
 
 
 # --- What is finite, and what is kept of it ---------------------------------------------------------------------------

@@ -128,7 +128,8 @@ def dreg(terms: Terms, beta: float | Tensor = 1.0) -> Tensor:
     Source: Tucker et al. 2019 (arXiv 1810.04152), the estimator for IWAE.
     """
     if terms.latents is None:
-        raise ValueError("these terms have no latents: dreg needs model(x, samples=K, path=True)")
+        needs = "dreg needs model(x, samples=K, path=True), and training objective=vaelib.dreg"
+        raise ValueError(f"these terms have no latents: {needs}")
     value = iwae(terms, beta)
     reached = [z for z in terms.latents if z.requires_grad]
     if not (value.requires_grad and reached):

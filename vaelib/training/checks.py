@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .. import processes
 from ..arguments import is_number
-from ..bounds import Terms
+from ..bounds import Terms, dreg
 from ..data.inputs import Streamed
 from ..hierarchy import Hierarchy
 from . import saving
@@ -60,7 +60,7 @@ def trial(objective: Any, levels: int, samples: int) -> None:
     """Tried on terms of two examples, before any time is spent."""
     log_px, log_pz = torch.zeros(samples, 2), torch.zeros(levels, samples, 2)
     try:
-        value = objective(Terms(log_px, log_pz, log_pz, log_pz, ()), 1.0)
+        value = objective(Terms(log_px, log_pz, log_pz, log_pz, () if objective is dreg else None), 1.0)
     except Exception as error:
         expected = "expected a function of terms and beta; on a trial it said"
         raise ValueError(f"objective is {objective!r}: {expected} {error}") from error
