@@ -110,7 +110,7 @@ def ledger_page(found: dict[str, list[dict[str, Any]]]) -> str:
     chapters = sorted({claim["notebook"] for claim in claims})
     twins = sum(twin["refuted"] for claim in claims for twin in claim["twins"])
     filters = [
-        '<form id="ledger-filters" hidden>',
+        '<form id="ledger-filters" autocomplete="off" hidden>',
         '<label>words <input type="search" name="words" autocomplete="off"></label>',
         chooser("chapter", [(name, name.partition(".")[0].replace("_", " ")) for name in chapters]),
         chooser("witness", [(name.replace(" ", "-"), name) for name in kinds]),

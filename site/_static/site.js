@@ -1,4 +1,4 @@
-// What the pages do beside showing: the ledger's filters, names for arrows, and formulas that a keyboard can scroll.
+// What the pages do beside showing: the ledger's filters, names for arrows, formulas that a keyboard can scroll, and paper.
 
 // A page opened from a file may not read others, so a search there shows titles alone.
 if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
@@ -10,6 +10,7 @@ document.addEventListener("DOMContentLoaded", async () => {
   fit(document);
   window.addEventListener("resize", () => fit(document));
   document.addEventListener("toggle", (event) => fit(event.target), true); // what is folded has no width
+  printable();
 });
 
 /** The arrows of the navigation have no words of their own. */
@@ -29,6 +30,27 @@ function fit(part) {
     reachable(formula);
   }
   part.querySelectorAll("div.math").forEach(reachable);
+}
+
+const PAPER = 600; // the width of a text on A4, in CSS pixels, and a little less, as zoom rounds the size of letters
+
+/** Paper is white and does not scroll: there the colours are the light ones and wide formulas are smaller. */
+function printable() {
+  const { dataset } = document.documentElement;
+  let theme;
+  window.addEventListener("beforeprint", () => {
+    theme = dataset.theme;
+    dataset.theme = "light";
+    for (const drawn of document.querySelectorAll("div.math mjx-container > svg")) {
+      // A formula with a number is as wide as the text, and at least as wide as it needs.
+      const width = drawn.style.minWidth ? parseFloat(getComputedStyle(drawn).minWidth) : drawn.getBoundingClientRect().width;
+      drawn.closest("div.math").style.zoom = Math.min(1, PAPER / width);
+    }
+  });
+  window.addEventListener("afterprint", () => {
+    dataset.theme = theme;
+    for (const box of document.querySelectorAll("div.math")) box.style.zoom = "";
+  });
 }
 
 /** Shows the rows of the ledger that meet every choice, and says how many they are. */

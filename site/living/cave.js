@@ -8,12 +8,13 @@ const START = {
 };
 const STONE = "#f6dfb2";
 const NIGHT = "#17100e";
+const REACH = Math.sqrt(3); // how far from its centre a solid may reach, in sizes
 const degrees = (angle) => `${Math.round((angle * 180) / Math.PI)}°`;
 const metres = (length) => `${length.toFixed(2)} m`;
 
 const SLIDERS = [
   ["size", "size", 0.15, 0.6, metres],
-  ["depth", "distance from the fire", 2.4, 6.9, metres],
+  ["depth", "depth, from the fire towards the wall", 2.4, 6.9, metres],
   ["yaw", "spin about its axis", -0.8, 0.8, degrees],
   ["pitch", "tip towards the wall", -1.6, 1.6, degrees],
   ["roll", "turn in the plane of the wall", -1.6, 1.6, degrees],
@@ -62,16 +63,29 @@ function build(stage) {
   );
   const buttons = group(stage, "buttons");
   button(buttons, "base to the fire", () => anew({ yaw: 0, pitch: Math.PI / 2, roll: 0 }));
-  button(buttons, "keep this shadow", () => {
+  const keep = () => {
     kept = shadow;
+    found.replaceChildren();
     become(state);
-  });
-  button(buttons, "which other solids cast this shadow?", () => suspects(found, state, anew, say));
+  };
+  const shadowed = [
+    button(buttons, "keep this shadow", keep),
+    button(buttons, "which other solids cast this shadow?", () => {
+      keep();
+      suspects(found, state, put, say);
+    }),
+  ];
   const found = group(stage, "buttons");
 
   function anew(change) {
-    become({ ...state, ...change });
+    found.replaceChildren(); // which were for another shadow
+    put({ ...state, ...change });
+  }
+  function put(next) {
+    become({ ...next, depth: Math.min(next.depth, WALL - REACH * next.size) });
     base = state;
+    const touches = WALL / (state.depth + REACH * state.size); // the wall
+    push.limit(0.6, Math.max(1, Math.min(1.25, Math.floor(100 * touches) / 100)), 0.01);
     push.set(1);
   }
   function become(next) {
@@ -79,9 +93,13 @@ function build(stage) {
     shadow = render(state);
     kind(KINDS.indexOf(state.kind));
     for (const [name, control] of Object.entries(sliders)) control.set(state[name]);
+    const none = shadow.every((share) => share === 0);
+    for (const node of shadowed) node.disabled = none;
     const differs = (100 * difference(kept, shadow)).toFixed(1);
-    say(`A ${state.kind}. Its shadow differs from the kept one by ${differs} % of the kept one’s area.`);
-    views[0].describe(`A ${state.kind}, ${metres(state.depth)} from the fire, and its shadow on the wall.`);
+    if (none) say(`A ${state.kind}. There is no shadow on the wall.`);
+    else say(`A ${state.kind}. Its shadow differs from the kept one by ${differs} % of the kept one’s area.`);
+    const distance = Math.hypot(state.x - state.fireX, state.y - state.fireY, state.depth);
+    views[0].describe(`A ${state.kind}, ${metres(distance)} from the fire, and its shadow on the wall.`);
     views[1].describe(`The shadow covers ${(100 * shadow.reduce((a, b) => a + b) / shadow.length).toFixed(1)} % of the wall.`);
     for (const view of views) view.redraw();
   }
@@ -89,11 +107,11 @@ function build(stage) {
 }
 
 /** A button for each other kind of solid, which puts it where its shadow comes closest. */
-function suspects(parent, state, anew, say) {
+function suspects(parent, state, put, say) {
   parent.replaceChildren();
   for (const kind of KINDS.filter((name) => name !== state.kind)) {
     const { latents, differs } = closest(state, kind);
-    button(parent, `${kind}: ${(100 * differs).toFixed(1)} % differ`, () => anew(latents));
+    button(parent, `${kind}: ${(100 * differs).toFixed(1)} % differ`, () => put(latents));
   }
   say("The search has tried the four other solids. Each button puts one where its shadow comes closest.");
 }

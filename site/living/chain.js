@@ -71,7 +71,7 @@ export function chain(steps) {
     const crossed = integral(gaussians.map(({ variance }, i) => q[t][i] * (NOISE + 0.5 * Math.log(variance))));
     // The entropy of z_{t-1} given z_t, by the chain rule: that of z_{t-1}, and of the noise, less that of z_t.
     const within = entropy(q[t - 1]) + NOISE + 0.5 * Math.log(1 - (after / before) ** 2) - entropy(q[t]);
-    losses.unshift(crossed - within);
+    losses.unshift(Math.max(0, crossed - within)); // below zero it is rounding
     p.unshift(spreadOut(p[0], gaussians));
   }
   return { levels, q, p, losses };

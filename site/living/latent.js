@@ -6,9 +6,8 @@ import { axes, button, choice, dragged, grey, group, plate, readout, slider } fr
 const PLANE = [-4, 4];
 const FIRST = 9; // the image that is shown first
 const [MARGIN, WIDE_MARGIN] = [26, 42]; // left of the plane and of the enlargement, in CSS pixels
-// The mean over a Gaussian, by the trapezoidal rule: for smooth integrands better than any sample.
-const NODES = linspace(-4, 4, 11).map((at) => ({ at, weight: Math.exp((-at * at) / 2) }));
-const TOTAL = NODES.reduce((sum, { weight }) => sum + weight, 0);
+const SPACING = 0.08; // at most, of the nodes for a wide q, in units of the frame's half width
+export const WIDEST = 0.2; // the widest q that is offered, in the same units
 
 /** log p(x, z) in nats, for a standard normal prior and Bernoulli pixels. */
 export function logJoint(decoder, pixels, z) {
@@ -18,17 +17,24 @@ export function logJoint(decoder, pixels, z) {
   );
 }
 
-/** The ELBO of q = N(mean, sd^2): the mean of log p(x, z) - log q(z) under it, by 121 nodes. */
-export function elbo(decoder, pixels, { mean, sd }) {
+/**
+ * The ELBO of q = N(mean, sd^2): the mean of log p(x, z) - log q(z) under it, by the trapezoidal rule, which is better
+ * than any sample as long as log p(x, z) is smooth between two nodes.
+ * @param {{pixels: number[], reach: number}} image `reach` is half the width of its window
+ */
+export function elbo(decoder, { pixels, reach }, { mean, sd }) {
   const entropy = Math.log(2 * Math.PI * Math.E) + Math.log(sd[0] * sd[1]);
-  let sum = 0;
-  for (const a of NODES) {
-    for (const b of NODES) {
-      const z = [mean[0] + sd[0] * a.at, mean[1] + sd[1] * b.at];
-      sum += a.weight * b.weight * logJoint(decoder, pixels, z);
+  const [right, up] = sd.map((s, i) =>
+    linspace(-4, 4, Math.max(11, Math.ceil((8 * s) / (SPACING * reach)) + 1)).map((e) => [mean[i] + s * e, Math.exp((-e * e) / 2)]),
+  );
+  let [sum, total] = [0, 0];
+  for (const [a, share] of right) {
+    for (const [b, part] of up) {
+      sum += share * part * logJoint(decoder, pixels, [a, b]);
+      total += share * part;
     }
   }
-  return sum / TOTAL ** 2 + entropy;
+  return sum / total + entropy;
 }
 
 /** The nodes of an image's window along one axis, of which `weights.py` has kept log p(x, z). */
@@ -99,6 +105,7 @@ export const latentMap = {
   why:
     "One network serves all images, and no single image gets the best q: that part can be won back by hand. The exact " +
     "posterior is no Gaussian with these axes: that part remains. The last button finds the best q of this shape.",
+  trained: true,
   build,
 };
 
@@ -126,7 +133,7 @@ function build(stage, data) {
     ["z₁", "z₂"].map((label, i) =>
       slider(controls, { label: `${part === "sd" ? "standard deviation" : "mean"} of q along ${label}`, min: -4, max: 4, step: 0.005, value: 0, show: (v) => v.toFixed(3) }, (v) => {
         state.q[part] = state.q[part].map((old, j) => (i === j ? v : old));
-        update();
+        weigh();
       }),
     ),
   );
@@ -143,21 +150,25 @@ function build(stage, data) {
     take({ mean: shares.map((share, i) => centre[i] + reach * (2 * share - 1)), sd: state.q.sd });
   });
 
+  let bound; // of the q that is shown
   function take({ mean, sd }) {
     state.q = { mean: [...mean], sd: [...sd] };
     [...mean, ...sd].forEach((v, i) => q[i].set(v));
-    update();
+    weigh();
   }
   function look(image) {
     Object.assign(state, { image, z: [...image.mean] });
     state.z.forEach((v, i) => z[i].set(v));
     const { centre, reach } = image;
-    q.forEach((control, i) => i < 2 ? control.limit(centre[i] - reach, centre[i] + reach, reach / 200) : control.limit(reach / 60, reach / 2, reach / 600));
+    q.forEach((control, i) => i < 2 ? control.limit(centre[i] - reach, centre[i] + reach, reach / 200) : control.limit(reach / 80, WIDEST * reach, reach / 600));
     take(image);
+  }
+  function weigh() {
+    bound = elbo(decoder, state.image, state.q);
+    update();
   }
   function update() {
     const { evidence } = state.image;
-    const bound = elbo(decoder, state.image.pixels, state.q);
     const point = `z = (${state.z.map((v) => v.toFixed(2)).join(", ")})`;
     say(
       `log p(x) = ${evidence.toFixed(2)} nats. ELBO of this q: ${bound.toFixed(2)} nats. ` +

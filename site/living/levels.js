@@ -28,6 +28,7 @@ export const levels = {
   why:
     "The decoder sees z₁ and nothing else: that is what Markovian means. z₂ counts in log p(z₁ | z₂), and so in the " +
     "bound. Keep z₂ and draw z₁ anew, and the image does vary, as the row in the middle shows.",
+  trained: true,
   build,
 };
 

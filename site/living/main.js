@@ -13,7 +13,7 @@ export const PICTURES = { divergence, cave, chain: diffusion, "latent-map": late
 function start() {
   for (const root of document.querySelectorAll(".living[data-picture]")) {
     const name = root.dataset.picture;
-    open(root, PICTURES[name], window.livingData?.[name]);
+    open(root, PICTURES[name], () => window.livingData?.[name]);
   }
 }
 

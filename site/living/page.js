@@ -17,14 +17,15 @@ export function element(tag, attributes = {}, ...children) {
  * Puts a picture into its place: first the question, and the picture once the reader has committed to an answer. One with
  * a preview is seen before, where that gives nothing away, but cannot be moved.
  * @param {HTMLElement} root
- * @param {{question: string, answers: string[], right: number, why: string,
+ * @param {{question: string, answers: string[], right: number, why: string, trained?: boolean,
  *   preview?: boolean, build: (stage: HTMLElement, data?: object) => void}} picture
- * @param {object} [data] what `weights.py` has exported for it
+ * @param {() => object | undefined} data what `weights.py` has exported for it, without which one that is `trained`
+ *   cannot be built
  */
-export function open(root, { question, answers, right, why, preview, build }, data) {
+export function open(root, { question, answers, right, why, trained, preview, build }, data) {
   const name = `living-${(made += 1)}`;
   const choices = answers.map((answer, i) => {
-    const radio = element("input", { type: "radio", name, value: i, required: "" });
+    const radio = element("input", { type: "radio", name, value: i, required: "", autocomplete: "off" });
     return element("label", { class: "living-answer" }, radio, element("span", { text: answer }));
   });
   const legend = element("legend", { text: `Before you look: ${question}` });
@@ -37,7 +38,7 @@ export function open(root, { question, answers, right, why, preview, build }, da
   if (preview) {
     stage.hidden = false;
     stage.inert = true;
-    build(stage, data);
+    build(stage, data());
   }
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -48,36 +49,47 @@ export function open(root, { question, answers, right, why, preview, build }, da
     choices[right].classList.add("living-right");
     verdict.textContent = `${said === right ? "It comes out as you said." : "It comes out otherwise."} ${why}`;
     verdict.hidden = stage.hidden = stage.inert = false;
-    if (!preview) build(stage, data);
+    if (trained && !data()) still(root, stage);
+    else if (!preview) build(stage, data());
     verdict.focus({ preventScroll: true });
   });
 }
 
+/** The still image of the place, for a picture whose data have not come. */
+function still(root, stage) {
+  const { textContent } = root.querySelector("noscript");
+  const image = new DOMParser().parseFromString(textContent, "text/html").querySelector("img");
+  stage.append(image, element("p", { text: "Its data could not be loaded, so this is a still image of it." }));
+}
+
 /**
- * A slider with its label and its value, which calls `changed(value)`.
+ * A slider with its label and its value, which calls `changed(value)`. What `set` is given is shown as it is, where the thumb cannot
+ * stand for it, too.
  * @returns {{set: (value: number) => void, limit: (min: number, max: number, step: number) => void}}
  */
 export function slider(parent, { label, min, max, step, value, show = (v) => v.toFixed(2) }, changed) {
   const id = `living-${(made += 1)}`;
-  const input = element("input", { type: "range", id, min, max, step, value });
-  const shown = element("output", { for: id, class: "living-value" });
-  const say = () => {
-    shown.textContent = typeset(show(Number(input.value)));
-    input.setAttribute("aria-valuetext", shown.textContent);
+  const input = element("input", { type: "range", id, min, max, step, value, autocomplete: "off" });
+  const shown = element("output", { for: id, class: "living-value", "aria-live": "off" });
+  const say = (number) => {
+    const words = typeset(show(number));
+    if (shown.textContent === words) return;
+    shown.textContent = words;
+    input.setAttribute("aria-valuetext", words);
   };
   input.addEventListener("input", () => {
-    say();
+    say(Number(input.value));
     changed(Number(input.value));
   });
   parent.append(element("div", { class: "living-slider" }, element("label", { for: id, text: label }), input, shown));
-  say();
+  say(value);
   const set = (next) => {
     input.value = next;
-    say();
+    say(next);
   };
   const limit = (least, most, between) => {
     Object.assign(input, { min: least, max: most, step: between });
-    say();
+    say(Number(input.value));
   };
   return { set, limit };
 }
@@ -93,7 +105,7 @@ export function button(parent, label, pressed) {
 /** A choice of one among several, which calls `chosen(index)`. @returns {(index: number) => void} what chooses one */
 export function choice(parent, label, names, chosen) {
   const id = `living-${(made += 1)}`;
-  const select = element("select", { id }, ...names.map((text, value) => element("option", { value, text })));
+  const select = element("select", { id, autocomplete: "off" }, ...names.map((text, value) => element("option", { value, text })));
   select.addEventListener("change", () => chosen(Number(select.value)));
   parent.append(element("div", { class: "living-choice" }, element("label", { for: id, text: label }), select));
   return (index) => {
@@ -118,8 +130,8 @@ export function readout(parent) {
   };
 }
 
-/** With minus signs in place of hyphens before digits. */
-const typeset = (words) => words.replace(/-(?=\d)/g, "−");
+/** With minus signs in place of hyphens before digits, and none before a zero. */
+const typeset = (words) => words.replace(/-(?=0(?:\.0+)?(?!\.?\d))/g, "").replace(/-(?=\d)/g, "−");
 
 /**
  * A canvas as wide as its place, sharp on every screen, drawn again when its width or the page's colours change.
@@ -172,7 +184,7 @@ function frame(width, height, left = 42) {
 export function dragged(canvas, left, moved) {
   canvas.classList.add("living-drag");
   const follow = (event) => {
-    if (!event.buttons) return;
+    if (!event.isPrimary || event.buttons !== 1) return; // one finger, or the left button
     const box = frame(canvas.clientWidth, canvas.clientHeight, left);
     const shares = [(event.offsetX - box.left) / (box.right - box.left), (box.bottom - event.offsetY) / (box.bottom - box.top)];
     moved(shares.map((share) => Math.min(1, Math.max(0, share))));
@@ -254,12 +266,17 @@ export function rgb(colour) {
   return [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
 }
 
-/** Calls `step(share)` with shares from 0 to 1 over some seconds; at once with 1 where the reader wants no motion. */
+/**
+ * Calls `step(share)` with shares from 0 to 1 over some seconds; at once with 1 where the reader wants no motion. Of what
+ * the readouts say meanwhile only the last is read out.
+ */
 export function animate(seconds, step) {
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) return step(1);
   const start = performance.now();
   const frame = (now) => {
     const share = Math.min(1, Math.max(0, (now - start) / (1000 * seconds)));
+    const live = share < 1 ? "off" : "polite";
+    for (const line of document.querySelectorAll(".living-readout")) line.setAttribute("aria-live", live);
     step(share);
     if (share < 1) requestAnimationFrame(frame);
   };

@@ -150,7 +150,7 @@ const LIMITS = { size: [0.15, 0.6], yaw: [-0.8, 0.8], pitch: [-1.6, 1.6], roll: 
 export function closest(latents, kind) {
   const target = render(latents);
   const coarse = render(latents, true);
-  let best = { differs: Infinity };
+  let best = { latents: { ...latents, kind }, differs: Infinity };
   for (const pitch of [Math.PI / 2, 0.8, 0, -0.8, -Math.PI / 2]) {
     for (const roll of [latents.roll, 0.8]) {
       const start = { ...latents, kind, pitch, roll };

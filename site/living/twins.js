@@ -25,6 +25,7 @@ export const twins = {
   why:
     "Without noise σ costs nothing in the reconstruction, so the rate pulls it to 1, where it is cheapest; the means " +
     "lie close together, and the decoder tells them apart by a hair. A draw of q(z | x) then lands anywhere.",
+  trained: true,
   build,
 };
 

@@ -79,6 +79,8 @@ def test_a_picture_opens_once_the_reader_has_committed_to_an_answer(page, show, 
         said = page.locator(".living-verdict").inner_text()
         assert said.startswith("It comes out as you said." if answer == right else "It comes out otherwise.")
         assert page.locator("input[type=radio]:enabled").count() == 0
+        told = page.get_by_role("radio", name="your answer, right)" if answer == right else "(right)")
+        assert told.get_attribute("value") == str(right)
 
 
 @pictures
@@ -220,6 +222,108 @@ def test_a_page_at_any_depth_finds_what_its_picture_needs_and_an_unknown_picture
     assert "picture is 'cavern': expected one of divergence, cave" in refused.stderr
 
 
+def drag(page, name, value):
+    """Moves the slider of this name there."""
+    page.get_by_label(name).evaluate("(s, to) => { s.value = to; s.dispatchEvent(new Event('input')) }", str(value))
+
+
+def test_a_slider_says_what_the_picture_has_where_its_thumb_ends(page, show):
+    show(page, "cave", 2)
+    for name, to in [("depth", 6), ("size", 0.6), ("to the right", 0.8), ("fire: to the right", -0.8)]:
+        drag(page, re.compile(f"^{name}"), to)
+    push = page.get_by_label("farther along")
+    assert float(push.get_attribute("max")) * (6 + math.sqrt(3) * 0.6) <= 8 + 1e-9  # the wall
+    push.press("End")
+    factor = float(push.input_value())
+    said = [page.locator("output").nth(i).inner_text() for i in (0, 1, 2, 6)]
+    lengths = (0.6 * factor, 6 * factor, -0.8 + 1.6 * factor)
+    assert said == [f"× {factor:.2f}", *(f"{length:.2f} m" for length in lengths)]
+    assert f"{math.hypot(1.6, 6) * factor:.2f} m from the fire" in page.locator("canvas").first.get_attribute(
+        "aria-label"
+    )
+
+
+def test_the_best_q_has_the_widths_that_its_sliders_say(page, show):
+    show(page, "latent-map", 1)
+    page.get_by_label("image", exact=True).select_option(label="an eight")
+    page.get_by_role("button", name="the best q of this shape").click()
+    said = re.findall(r"\d\.\d{3}", page.locator("canvas").nth(2).get_attribute("aria-label"))
+    assert [
+        page.get_by_label(f"deviation of q along {z}").get_attribute("aria-valuetext") for z in ("z₁", "z₂")
+    ] == said
+
+
+def test_where_the_cave_has_no_shadow_there_is_none_to_keep_or_to_search_for(page, show):
+    show(page, "cave", 2)
+    for name, to in [("size", 0.15), ("depth", 2.4), ("to the right", 0.8), ("fire: to the right", -0.8)]:
+        drag(page, re.compile(f"^{name}"), to)
+    assert "There is no shadow on the wall." in page.locator(".living-readout").inner_text()
+    for name in ("keep this shadow", "which other solids"):
+        assert page.get_by_role("button", name=name).is_disabled()
+
+
+def test_what_the_search_has_found_is_said_alike_and_goes_with_its_shadow(page, show):
+    show(page, "cave", 2)
+    drag(page, re.compile("^up"), 0.5)
+    page.get_by_role("button", name="which other solids").click()
+    found = page.get_by_role("button", name="% differ")
+    share = re.search(r"[\d.]+ %", found.nth(1).inner_text())[0]
+    found.nth(1).click()
+    assert f"kept one by {share}" in page.locator(".living-readout").inner_text()
+    assert found.count() == 4
+    drag(page, "fire: up", 0.3)
+    assert found.count() == 0
+
+
+@pictures
+def test_a_browser_that_comes_back_leaves_the_controls_as_the_picture_is(page, show, name):
+    show(page, name, 0)
+    page.reload()
+    assert page.locator("input[type=radio]:checked").count() == 0
+    controls = page.locator("input, .living select")
+    assert {control.get_attribute("autocomplete") for control in controls.all()} == {"off"}
+
+
+@pytest.mark.parametrize("name", weights.DATA)
+def test_a_picture_whose_data_are_missing_says_so_and_shows_a_still(page, show, name):
+    page.route("**/data/*.js", lambda route: route.fulfill(body=""))
+    show(page, name, 0)
+    assert page.locator(".living-stage img").evaluate("image => image.complete && image.naturalWidth > 0")
+    assert "could not be loaded" in page.locator(".living-stage").inner_text()
+    assert page.evaluate("document.activeElement.className") == "living-verdict"
+
+
+def test_a_key_is_read_out_once(page, show):
+    show(page, "cave", 2)
+    page.evaluate("""() => {
+        window.said = new Set();
+        const live = (node) => node.closest("[aria-live]:not([aria-live=off]), output:not([aria-live])");
+        const hear = (changes) => changes.forEach(({ target }) => live(target) && said.add(live(target)));
+        new MutationObserver(hear).observe(document.body, { childList: true, subtree: true });
+    }""")
+    page.get_by_label("size").first.press("ArrowRight")
+    assert page.evaluate("said.size") == 1
+
+
+def test_a_control_in_focus_is_in_sight_however_small_the_window(new_page, show):
+    page = show(new_page(320, 256), "cave", 2)
+    for key in ["Tab"] * 11 + ["Shift+Tab"] * 10:
+        page.keyboard.press(key)
+        assert page.evaluate("""() => {
+            const { left, top, width, height } = document.activeElement.getBoundingClientRect();
+            return document.elementFromPoint(left + width / 2, top + height / 2) === document.activeElement;
+        }""")
+
+
+def test_a_zero_has_no_sign(bare):
+    heard = """words => {
+        const parent = document.createElement("div");
+        living.page.readout(parent)(words);
+        return parent.textContent;
+    }"""
+    assert bare.evaluate(heard, "(-0.00, -0.05) -0.000. -0, -10") == "(0.00, −0.05) 0.000. 0, −10"
+
+
 # --- The numbers ------------------------------------------------------------------------------------------------------
 
 
@@ -325,6 +429,11 @@ def test_the_longer_the_chain_the_less_its_bound_loses(bare):
     assert losses == sorted(losses, reverse=True)
     assert losses[0] > 0.9
     assert 0 < losses[-1] < 0.02
+
+
+@pytest.mark.parametrize("steps", [24, 32])
+def test_no_step_costs_less_than_nothing(bare, steps):
+    assert min(bare.evaluate("steps => living.chain.chain(steps).losses", steps)) >= 0
 
 
 def test_one_step_draws_one_hump_and_many_draw_the_data(bare):
@@ -438,7 +547,7 @@ def gaps(trained):
     return trained.evaluate("""() => images.map((image) => {
         const { best, elbo } = living.latent;
         const q = best(image, image);
-        const bounds = [image, q].map((each) => elbo(nets.map, image.pixels, each));
+        const bounds = [image, q].map((each) => elbo(nets.map, image, each));
         return [image.evidence, ...bounds, [...q.mean, ...q.sd]];
     })""")
 
@@ -461,6 +570,18 @@ def test_the_bound_on_the_plane_is_that_of_many_samples(gaps, plane):
     error = each.std(0) / math.sqrt(len(each))
     encoder = torch.tensor([elbo for _, elbo, *_ in gaps])
     assert (((encoder - vl.elbo(terms)) / error).abs() < 5).all()
+
+
+def test_the_bound_of_the_widest_q_is_that_of_finer_nodes(trained):
+    """At a corner of the frame, where log p(x, z) is least smooth; the eight's, of which the page says it, is worse."""
+    widest = """number => {
+        const { elbo, WIDEST } = living.latent, image = images[number], { reach } = image;
+        const q = { mean: image.centre.map((c) => c - reach), sd: [(WIDEST ?? 0.5) * reach, reach / 60] };
+        return [elbo(nets.map, image, q), elbo(nets.map, { ...image, reach: reach / 4 }, q)];
+    }"""
+    for number, most in ((4, 0.01), (5, 0.02), (9, 0.01), (8, 0.2)):
+        shown, truth = trained.evaluate(widest, number)
+        assert shown == pytest.approx(truth, abs=most)
 
 
 def test_the_gap_closes_in_part(gaps):

@@ -230,6 +230,44 @@ def test_the_ledger_shows_the_claims_that_are_asked_for(page, open_page):
     assert all("ball:" in text for text in shown.all_inner_texts())
 
 
+def test_the_ledger_asks_nothing_else_after_the_way_back(page, open_page):
+    open_page(page, "ledger.html")
+    page.get_by_label("witness").select_option("ball")
+    page.goto("about:blank")
+    page.go_back()
+    chosen, said = page.get_by_label("witness").input_value(), page.locator("#ledger-filters output").inner_text()
+    every = page.locator("#claims tbody tr").count()
+    assert (chosen == "") == (said == f"{every} of {every} claims")
+
+
+LOST = """side => [...document.querySelectorAll("div.math")].filter((box) => {
+  const glyphs = [...box.querySelectorAll("svg :is(use, path)")].map((each) => each.getBoundingClientRect());
+  const drawn = glyphs.filter(({ width }) => width > 0), { left, right } = box.getBoundingClientRect();
+  const within = side === "left" || Math.max(...drawn.map((each) => each.right)) < right + 2;
+  return drawn.length && !(within && Math.min(...drawn.map((each) => each.left)) > left - 2);
+}).length"""
+
+
+def test_wide_formulas_begin_in_sight(page, open_page):
+    open_page(page, "notebooks/04_evidence_lower_bound.html")
+    assert page.evaluate("[...document.querySelectorAll('div.math')].some((box) => box.scrollWidth > box.clientWidth)")
+    assert page.evaluate(LOST, "left") == 0
+
+
+@pytest.mark.parametrize("width", [1280, 1600])
+def test_paper_shows_whole_formulas_in_dark_ink(new_page, open_page, width):
+    page = open_page(new_page(width, color_scheme="dark"), "notebooks/04_evidence_lower_bound.html")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 718, "height": 1000})  # of A4, between the margins
+    assert page.locator("html").get_attribute("data-theme") == "light"
+    assert page.evaluate(LOST, "both") == 0
+    assert page.locator("pre").first.evaluate("pre => getComputedStyle(pre).whiteSpace").startswith("pre-wrap")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    assert page.evaluate("[...document.querySelectorAll('div.math')].every((box) => !box.style.zoom)")
+
+
 def test_a_claim_opens_into_its_witnesses(page, open_page):
     from axe_playwright_python.base import AXE_FILE_PATH
 
@@ -267,3 +305,7 @@ def test_printed_pages_have_no_navigation(page, open_page):
     page.emulate_media(media="print")
     assert not page.locator(".bd-sidebar-primary").is_visible()
     assert page.locator("h1:visible").inner_text().startswith("04 · The evidence lower bound")
+    open_page(page, "living_cave.html")
+    page.emulate_media(media="print")
+    assert page.locator("canvas").first.is_visible()
+    assert not page.locator(".living-prediction").is_visible()
