@@ -22,6 +22,7 @@ from vaelib.checking.reports import MIME
 TAG = re.compile(r"\\tag\{([^}]+)\}")
 MENTION = re.compile(r"\((D?[a-z]?\d+\.\d+[a-z]?)\)")
 FORMULA = re.compile(r"\$([^$]+)\$")
+SYMBOLS = {"mid": "|", "alpha": "α", "beta": "β", "lambda": "λ", "mu": "μ", "rho": "ρ", "sigma": "σ", "omega": "ω"}
 MARKED_FORMULA = re.compile(r"\$\$<!--.*?-->", re.DOTALL)  # with where its numbers come from
 
 
@@ -129,7 +130,7 @@ def linked(text: nodes.Text, places: dict[str, str], transform: SphinxPostTransf
 
 
 class DescribedPictures(SphinxTransform):
-    """A picture that a cell drew is described by the first sentence of its caption, `*Figure: ...*`."""
+    """A picture that a cell drew is described by the first sentence of its caption, `*Figure: ...*`, or by more."""
 
     default_priority = 510
 
@@ -140,10 +141,17 @@ class DescribedPictures(SphinxTransform):
                 images.append(node)
                 node["alt"] = "A figure, drawn by the code above."
             elif images and isinstance(node, nodes.emphasis) and node.astext().startswith("Figure"):
-                first = re.split(r"(?<=[.?!]) ", " ".join(plain(node).split()))[0]
+                sentences = re.split(r"(?<=[.?!]) ", readable(" ".join(plain(node).split())))
+                said = [" ".join(sentences[:n]) for n in range(1, len(sentences) + 1)]
                 for image in images:
-                    image["alt"] = first
+                    image["alt"] = next((words for words in said if len(words.split()) >= 8), said[-1])
                 images = []
+
+
+def readable(text: str) -> str:
+    """A sentence in which formulas are TeX, for who hears it: μ for \\mu, E for \\mathbb E."""
+    text = re.sub(r"\\(mathbb|mathcal|hat|bar) ?", "", text)
+    return re.sub(r"\\([a-zA-Z]+)", lambda name: SYMBOLS.get(name[1], name[1]), text)
 
 
 def plain(node: nodes.Node) -> str:

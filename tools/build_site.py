@@ -108,13 +108,14 @@ def ledger_page(found: dict[str, list[dict[str, Any]]]) -> str:
     claims = found["claims"]
     kinds = sorted({kind(w) for claim in claims for w in claim["witnesses"]})
     chapters = sorted({claim["notebook"] for claim in claims})
+    covered = {number for claim in claims for number in claim["covers"]}
     twins = sum(twin["refuted"] for claim in claims for twin in claim["twins"])
     filters = [
         '<form id="ledger-filters" autocomplete="off" hidden>',
         '<label>words <input type="search" name="words" autocomplete="off"></label>',
         chooser("chapter", [(name, name.partition(".")[0].replace("_", " ")) for name in chapters]),
         chooser("witness", [(name.replace(" ", "-"), name) for name in kinds]),
-        chooser("covers", [(number, number) for number in [*STATEMENTS, *ledger.ERRORS]]),
+        chooser("covers", [(number, number) for number in [*STATEMENTS, *ledger.ERRORS] if number in covered]),
         '<output aria-live="polite"></output>',
         "</form>",
     ]

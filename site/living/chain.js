@@ -113,16 +113,22 @@ function build(stage) {
   const controls = group(stage, "controls");
   const say = readout(controls);
   const index = { min: 0, max: LENGTHS.length - 1, step: 1, value: 0, show: (i) => String(LENGTHS[i]) };
+  let stop = () => {}; // the run that is under way
   const length = slider(controls, { label: "T, the number of steps", ...index }, (i) => grow(i));
   const whole = { min: 1, max: 1, step: 1, value: 1, show: String };
-  const time = slider(controls, { label: "t, the step that is taken back", ...whole }, (t) => put({ t }));
+  const time = slider(controls, { label: "t, the step that is taken back", ...whole }, (t) => {
+    stop();
+    put({ t });
+  });
   slider(controls, { label: "z at t, where the step starts", min: -2.5, max: 2.5, step: 0.05, value: state.z }, (z) => put({ z }));
   const buttons = group(stage, "buttons");
   button(buttons, "run the chain backwards", () => {
-    animate(Math.min(4, 0.4 * state.steps), (share) => put({ t: Math.max(1, Math.ceil(state.steps * (1 - share))) }));
+    stop();
+    stop = animate(Math.min(4, 0.4 * state.steps), (share) => put({ t: Math.max(1, Math.ceil(state.steps * (1 - share))) }));
   });
 
   function grow(i) {
+    stop();
     // The same share of the noise, as nearly as there is a step.
     const t = Math.max(1, Math.round((state.t / state.steps) * LENGTHS[i]));
     length.set(i);

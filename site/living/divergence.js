@@ -3,7 +3,6 @@
 import { divergence as kl, linspace, logNormal } from "./numbers.js";
 import { axes, button, curve, group, plate, readout, slider } from "./page.js";
 
-const RANGE = [-8, 8];
 const PRESETS = {
   "q inside p": [0, 0.5, 0, 2],
   "q around p": [0, 2, 0, 0.5],
@@ -68,17 +67,25 @@ function build(stage) {
 
 const tall = (width) => Math.min(200, 0.5 * width);
 
-function densities({ m, s, mean, sd }, brush, width, height, palette) {
-  const places = linspace(...RANGE, 321);
-  const q = places.map((x) => Math.exp(logNormal(x, m, s)));
-  const p = places.map((x) => Math.exp(logNormal(x, mean, sd)));
+/** What is drawn: as much of the line as holds both areas. */
+export function range({ m, s, mean, sd }) {
+  const half = Math.max(8, Math.ceil(Math.max(Math.abs(m) + 4 * s, Math.abs(mean) + 4 * sd)));
+  return [-half, half];
+}
+
+function densities(state, brush, width, height, palette) {
+  const { m, s, mean, sd } = state;
+  const x = range(state);
+  const places = linspace(...x, 321);
+  const q = places.map((z) => Math.exp(logNormal(z, m, s)));
+  const p = places.map((z) => Math.exp(logNormal(z, mean, sd)));
   const most = 1.1 * Math.max(...q, ...p);
-  const { across, up } = axes(brush, width, height, palette, { x: RANGE, y: [0, most], label: "z" });
+  const { across, up } = axes(brush, width, height, palette, { x, y: [0, most], label: "z" });
   for (const [name, values] of Object.entries({ p, q })) {
     curve(brush, places.map(across), values.map(up), palette[name], up(0));
-    const flank = name === "q" ? m + s : mean + sd;
+    const flank = name === "q" ? across(m + s) + 14 : across(mean - sd) - 14;
     brush.fillStyle = palette[name];
-    brush.fillText(name, across(flank) + 14, up(0.6 * Math.max(...values)) - 6);
+    brush.fillText(name, flank, up(0.6 * Math.max(...values)) - 6);
   }
 }
 
@@ -88,8 +95,10 @@ export function summand(z, m, s, mean, sd) {
   return Math.exp(log) * (log - logNormal(z, mean, sd));
 }
 
-function integrand({ m, s, mean, sd }, which, brush, width, height, palette) {
-  const places = linspace(...RANGE, 321);
+function integrand(state, which, brush, width, height, palette) {
+  const { m, s, mean, sd } = state;
+  const x = range(state);
+  const places = linspace(...x, 321);
   const both = {
     q: places.map((z) => summand(z, m, s, mean, sd)),
     p: places.map((z) => summand(z, mean, sd, m, s)),
@@ -97,9 +106,9 @@ function integrand({ m, s, mean, sd }, which, brush, width, height, palette) {
   // One scale for both, so that their areas can be compared by eye.
   const all = [...both.q, ...both.p];
   const y = [1.1 * Math.min(...all, -0.1), 1.1 * Math.max(...all, 0.1)];
-  const { across, up } = axes(brush, width, height, palette, { x: RANGE, y, label: "z" });
+  const { across, up } = axes(brush, width, height, palette, { x, y, label: "z" });
   curve(brush, places.map(across), both[which].map(up), palette[which], up(0));
   brush.strokeStyle = palette.ink;
   brush.lineWidth = 1;
-  brush.strokeRect(across(RANGE[0]), up(0), across(RANGE[1]) - across(RANGE[0]), 0);
+  brush.strokeRect(across(x[0]), up(0), across(x[1]) - across(x[0]), 0);
 }

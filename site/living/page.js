@@ -267,18 +267,23 @@ export function rgb(colour) {
 }
 
 /**
- * Calls `step(share)` with shares from 0 to 1 over some seconds; at once with 1 where the reader wants no motion. Of what
- * the readouts say meanwhile only the last is read out.
+ * Calls `step(share)` with shares from 0 to 1 over some seconds; at once with 1 where, and as soon as, the reader wants no
+ * motion. Of what the readouts say meanwhile only the last is read out. Returns what stops it where it is.
  */
 export function animate(seconds, step) {
-  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return step(1);
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
   const start = performance.now();
+  let stopped = false;
   const frame = (now) => {
-    const share = Math.min(1, Math.max(0, (now - start) / (1000 * seconds)));
+    const share = still.matches || stopped ? 1 : Math.min(1, Math.max(0, (now - start) / (1000 * seconds)));
     const live = share < 1 ? "off" : "polite";
     for (const line of document.querySelectorAll(".living-readout")) line.setAttribute("aria-live", live);
-    step(share);
+    if (!stopped) step(share);
     if (share < 1) requestAnimationFrame(frame);
   };
-  requestAnimationFrame(frame);
+  if (still.matches) frame(start);
+  else requestAnimationFrame(frame);
+  return () => {
+    stopped = true;
+  };
 }

@@ -203,6 +203,23 @@ def test_the_chain_runs_backwards_and_at_once_for_those_who_want_no_motion(new_p
     assert passed["no-preference"] > 1
 
 
+def test_a_run_of_the_chain_is_stopped_by_its_sliders_and_by_a_wish_for_no_motion(new_page, show):
+    page = show(new_page(), "chain", 0)
+    page.get_by_label("T, the number of steps").press("End")
+    time, run = page.get_by_label("t, the step that is taken back"), page.get_by_role("button", name="run the chain")
+    time.press("End")
+    run.click()
+    time.press("ArrowLeft")
+    last = time.input_value()
+    page.wait_for_timeout(300)
+    assert time.input_value() == last
+    run.click()
+    page.emulate_media(reduced_motion="reduce")
+    page.wait_for_function(
+        "document.querySelectorAll('input[type=range]')[1].value === '1'", timeout=1500
+    )  # a run takes 4 s
+
+
 def test_a_page_at_any_depth_finds_what_its_picture_needs_and_an_unknown_picture_is_refused(tmp_path):
     (tmp_path / "conf.py").write_text(
         f"import sys\nsys.path.insert(0, {str(living.HERE.parent)!r})\nextensions = ['living']\nroot_doc = 'index'\n"
@@ -288,7 +305,7 @@ def test_a_browser_that_comes_back_leaves_the_controls_as_the_picture_is(page, s
 def test_a_picture_whose_data_are_missing_says_so_and_shows_a_still(page, show, name):
     page.route("**/data/*.js", lambda route: route.fulfill(body=""))
     show(page, name, 0)
-    assert page.locator(".living-stage img").evaluate("image => image.complete && image.naturalWidth > 0")
+    page.wait_for_function("document.querySelector('.living-stage img')?.naturalWidth > 0")
     assert "could not be loaded" in page.locator(".living-stage").inner_text()
     assert page.evaluate("document.activeElement.className") == "living-verdict"
 
@@ -351,6 +368,18 @@ def test_a_divergence_is_that_of_torch_and_the_area_that_is_drawn(bare, values):
     grid = np.linspace(-12, 12, 24001)
     drawn = bare.evaluate("([z, v]) => z.map((at) => living.divergence.summand(at, ...v))", [grid.tolist(), values])
     assert sum(drawn) * 0.001 == pytest.approx(truth, rel=1e-5)
+
+
+@pytest.mark.parametrize("values", [(1.5, 1, 3, 3), (-1.5, 2, 3, 3), (-3, 0.3, 3, 3)])
+def test_what_is_drawn_of_a_divergence_is_nearly_all_of_its_area(bare, values):
+    m, s, mean, sd = values
+    whole = bare.evaluate("v => living.numbers.divergence(...v)", [mean, sd, m, s])
+    low, high = bare.evaluate("v => living.divergence.range(v)", {"m": m, "s": s, "mean": mean, "sd": sd})
+    grid = np.linspace(low, high, 24001)
+    drawn = bare.evaluate(
+        "([z, v]) => z.map((at) => living.divergence.summand(at, ...v))", [grid.tolist(), (mean, sd, m, s)]
+    )
+    assert sum(drawn) * (grid[1] - grid[0]) == pytest.approx(whole, rel=0.02)
 
 
 def test_the_cave_in_the_browser_casts_the_shadows_of_the_library(bare):
