@@ -12,6 +12,8 @@ const FORMULAS = {
   E11a: "R = Σⱼ ½ (μⱼ² + σⱼ² − 1 − log σⱼ²),  z = μ",
 };
 
+const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
 export const twins = {
   question:
     "E11: a training decodes the mean μ and forgets the noise, z = μ where z = μ + σε is meant. The number that it reports " +
@@ -53,8 +55,8 @@ function build(stage, data) {
   shown.reconstructed = shown.drawn = [];
   const views = [
     row("Test images", "images"),
-    row("Reconstructed, from a draw of q(z | x)", "reconstructed"),
-    row("Drawn from the prior", "drawn", 2),
+    row("Reconstructed, from a draw of q(z | x) with its noise times the spread", "reconstructed"),
+    row("Drawn from the prior, times the spread", "drawn", 2),
   ];
   const controls = group(stage, "controls");
   const say = readout(controls);
@@ -76,17 +78,20 @@ function build(stage, data) {
       decode(noise().map((e, j) => training.means[n * LATENT + j] + e * training.sds[n * LATENT + j])),
     );
     shown.drawn = Array.from({ length: 2 * COLUMNS }, () => decode(noise()));
+    const differ = shown.reconstructed.map((pixels, n) => mean(pixels.map((p, i) => Math.abs(p - images[n][i]))));
     pressed.forEach((node, i) => node.setAttribute("aria-pressed", trainings[i] === training));
     formula(`${training.name}: ${FORMULAS[training.number]}`);
     const nats = (name) => training[name].toFixed(1);
     say(
       `It reports ${nats("reported")} nats per image; its true ELBO is ${nats("elbo")}: reconstruction ` +
         `${nats("reconstruction")}, rate ${nats("rate")}. On average σ is ${training.sigma.toFixed(2)}, and the codes of ` +
-        `all images together have the standard deviation ${training.spread.toFixed(2)}, the prior has 1.`,
+        `all images together have the standard deviation ${training.spread.toFixed(2)}, the prior has 1. ` +
+        `With a spread of ${spread.toFixed(2)} a pixel of these reconstructions is ${(100 * mean(differ)).toFixed(1)} percentage ` +
+        "points off on average.",
     );
     views[0].describe("Eight digits of the test set.");
-    views[1].describe(`Eight images, made by the training with ${training.name}.`);
-    views[2].describe(`Sixteen draws of the training with ${training.name}.`);
+    views[1].describe(`Eight images, made by the training with ${training.name}, at a spread of ${spread.toFixed(2)}.`);
+    views[2].describe(`Sixteen draws of the training with ${training.name}, at a spread of ${spread.toFixed(2)}.`);
     for (const view of views) view.redraw();
   }
   put({});

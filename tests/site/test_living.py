@@ -203,6 +203,17 @@ def test_the_chain_runs_backwards_and_at_once_for_those_who_want_no_motion(new_p
     assert passed["no-preference"] > 1
 
 
+def test_what_the_spread_and_new_draws_do_to_the_twins_is_said(page, show):
+    show(page, "twins", 0)
+    readout = page.locator(".living-readout").last
+    said = [readout.inner_text()]
+    for act in (page.get_by_role("slider", name="spread").press, page.get_by_role("button", name="draw again").press):
+        act("ArrowLeft" if len(said) == 1 else "Enter")
+        said.append(readout.inner_text())
+    assert len(set(said)) == 3
+    assert "With a spread of 0.95 a pixel of these reconstructions is" in said[-1]
+
+
 def test_a_run_of_the_chain_is_stopped_by_its_sliders_and_by_a_wish_for_no_motion(new_page, show):
     page = show(new_page(), "chain", 0)
     page.get_by_label("T, the number of steps").press("End")
