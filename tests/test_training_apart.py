@@ -207,6 +207,32 @@ def test_this_too_is_resumed_bit_for_bit(data, options, tmp_path):
     assert same(resumed, whole)
 
 
+class Turned(nn.Module):
+    """A weight that lies in memory column by column."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter((0.1 * torch.randn(16, 4)).t())
+
+    def forward(self, x):
+        return x.flatten(1) @ self.weight.t()
+
+
+@pytest.mark.parametrize("compile", ["auto", False])
+def test_the_moments_of_a_weight_that_lies_turned_are_resumed_as_it_lies(compile, tmp_path):
+    """A file keeps rows; Adam's fused kernel goes by places in memory."""
+
+    def turned():
+        torch.manual_seed(0)
+        return vl.VAE(vl.Gaussian((1, 4, 4), 2, net=Turned()), vl.Bernoulli(2, (1, 4, 4), (8,)))
+
+    options = QUICK | {"compile": compile}
+    vl.fit(turned(), images(), epochs=2, run=vl.Run(tmp_path), **options)
+    vl.fit(resumed := turned(), images(), epochs=4, run=vl.Run(tmp_path, resume=True), **options)
+    vl.fit(whole := turned(), images(), epochs=4, **options)
+    assert same(resumed, whole)
+
+
 def test_without_its_last_checkpoint_a_folder_is_not_written_over(tmp_path):
     vl.fit(vae(), images(), images(), epochs=3, run=vl.Run(tmp_path), **QUICK)
     best = (tmp_path / "best.safetensors").read_bytes()

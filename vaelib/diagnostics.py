@@ -224,7 +224,7 @@ def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
 
     Raises:
         ValueError: As for `lerp`, and where an end is the origin, or there is no one arc between the two.
-    Source: After White 2016 (arXiv 1609.04468), section 2.1, where the length is not interpolated by itself.
+    Source: White 2016 (arXiv 1609.04468), section 2.1, for the arc; there the length is left to the formula.
     """
     _weights(start, end, steps)
     a, b = start.double(), end.double()  # the angle between near directions needs the digits

@@ -66,8 +66,8 @@ def _numpy(path: Path) -> np.ndarray:
             if {"format", "shape", "data"} <= set(found.files):
                 raise ValueError("a sparse matrix of scipy; .toarray() makes an array of it")
             chosen = found.files if len(found.files) == 1 else [name for name in NAMES if name in found.files]
-            if len(chosen) == 1 and isinstance(found[chosen[0]], np.ndarray):
-                return found[chosen[0]]
+            if len(chosen) == 1 and isinstance(one := found[chosen[0]], np.ndarray):
+                return one
     except damage as error:
         # NumPy's own words on pickles tell how to run the code of strangers.
         why = "pickled objects are never read, as they could run code" if "pickle" in str(error) else error

@@ -23,7 +23,7 @@ from .. import processes
 from ..bounds import Terms
 from ..randomness import RandomStream
 from . import products
-from .step import PlainAdam, Step, set_lr
+from .step import PlainAdam, Step, laid_out, set_lr
 
 # Steps of a training; with fewer, what is to save time would cost more of it: up to two seconds to record, 15 to 30 to
 # compile what is not cached, against 1.5 (W1) to 3 ms (W2 of `benchmarks/speed.py`) that a compiled step saves.
@@ -131,10 +131,10 @@ class Fast:
         def recorded(x: Tensor, beta: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
             with torch.enable_grad():
                 loss, totals = step.forward(x, beta)
-            gradients = torch.autograd.grad(loss, step.weights, allow_unused=True)
-            found = [_laid_out(*pair) for pair in zip(gradients, step.weights, strict=True)]
-            self.used = [weight for weight, gradient in zip(step.weights, found, strict=True) if gradient is not None]
-            gradients = tuple(gradient for gradient in found if gradient is not None)
+            found = torch.autograd.grad(loss, step.weights, allow_unused=True)
+            pairs = [(w, gradient) for w, gradient in zip(step.weights, found, strict=True) if gradient is not None]
+            self.used = [weight for weight, _ in pairs]
+            gradients = tuple(laid_out(gradient, weight) for weight, gradient in pairs)
             if not takes_in:
                 return loss.detach(), totals, *gradients
             update(step.optimizer, self.used, gradients)
@@ -146,13 +146,6 @@ class Fast:
             products.exchange(program, self.compiled)
         program.recompile()
         return program
-
-
-def _laid_out(gradient: Tensor | None, weight: Tensor) -> Tensor | None:
-    """As `backward` lays it out: Adam's fused kernel reads a gradient as its weight lies in memory."""
-    if gradient is None or gradient.stride() == weight.stride():
-        return gradient
-    return torch.empty_like(weight).copy_(gradient)
 
 
 def _adam_as_it_is(optimizer: torch.optim.Optimizer, weights: list[Tensor], gradients: tuple[Tensor, ...]) -> None:

@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from .. import processes
 from ..hierarchy import Hierarchy
 from ..randomness import RandomStream
 from . import saving
+from .step import laid_out
 
 
 class Summary(NamedTuple):
@@ -219,7 +220,7 @@ class State:
     random: RandomStream
     history: History
     same: dict[str, Any]
-    orders: list[torch.Generator] = field(default_factory=list)  # of a DataLoader that has some of its own
+    orders: list[torch.Generator]  # of a DataLoader that has some of its own
     steps: int | None = None  # in an epoch
 
     def kept(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -235,12 +236,10 @@ class State:
                     numbers.setdefault(str(i), {})[name] = value
         tensors |= {f"random.{place}": value for place, value in enumerate(self.random.state)}
         tensors |= {f"order.{place}": generator.get_state() for place, generator in enumerate(self.orders)}
-        plain: dict[str, Any] = {
-            "steps": self.steps,
-            "groups": [_numbers(group) for group in self.optimizer.param_groups],
-        }
-        plain |= {"optimizer": numbers, "history": [epoch.plain() for epoch in self.history]}
-        return tensors, {"kind": "training", "model": info, "same": self.same, **plain}
+        groups = [_numbers(group) for group in self.optimizer.param_groups]
+        history = [epoch.plain() for epoch in self.history]
+        info = {"kind": "training", "model": info, "same": self.same, "steps": self.steps, "history": history}
+        return tensors, info | {"optimizer": numbers, "groups": groups}
 
     def restore(self, tensors: dict[str, Tensor], info: dict[str, Any], path: Path) -> None:
         """Put what `kept` gave back. Raises ValueError, before anything is changed, where it is of another training."""
@@ -255,9 +254,10 @@ class State:
                 raise ValueError(f"{path} is of a training with another {name}: {differ}")
         saving.fill(self.model, saving.below("model.", tensors), info["model"])
         entries: dict[int, dict[str, Any]] = {int(i): dict(values) for i, values in info["optimizer"].items()}
+        weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
         for name, value in saving.below("optimizer.", tensors).items():
             i, key = name.split(".", 1)
-            entries.setdefault(int(i), {})[key] = value
+            entries.setdefault(int(i), {})[key] = laid_out(value, weights[int(i)])
         groups = self.optimizer.state_dict()["param_groups"]
         groups = [group | numbers for group, numbers in zip(groups, info["groups"], strict=True)]
         self.optimizer.load_state_dict({"state": entries, "param_groups": groups})

@@ -72,8 +72,8 @@ class PlainAdam(torch.optim.Adam):
     def __init__(self, weights: list[Tensor]):
         device = weights[0].device
         on_gpu = device.type == "cuda"  # which takes lr in float32; from the host it may be as precise as Python's
-        lr = torch.zeros((), dtype=torch.float32, device=device)
-        lr = lr if on_gpu else torch.zeros((), dtype=torch.float64, device="cpu")
+        dtype, place = (torch.float32, device) if on_gpu else (torch.float64, "cpu")
+        lr = torch.zeros((), dtype=dtype, device=place)
         super().__init__(weights, lr=lr, fused=device.type in ("cpu", "cuda", "mps"))
         for weight in weights:  # as its first step would make it; a record of that step wants it before
             moments = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
@@ -87,6 +87,13 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
             group["lr"].fill_(lr)
         else:
             group["lr"] = lr
+
+
+def laid_out(value: Tensor, weight: Tensor) -> Tensor:
+    """A gradient or moment as its weight lies in memory: Adam's fused kernel goes by places there, not by indices."""
+    if value.shape != weight.shape or value.stride() == weight.stride():
+        return value
+    return torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
 def totals(terms: Terms) -> Tensor:
