@@ -140,6 +140,8 @@ def test_options_win_over_the_configuration_of_a_file(option, value, kept, own, 
         ({"objective": "Hierarchy"}, 'objective is "Hierarchy"'),
         ({"data": 5}, "data is 5"),
         ({"earlier": 5}, "earlier is 5"),
+        ({"earlier": [[3]]}, "earlier is [[3]]"),
+        ({"earlier": [[3, 9], [4, 9, 9]]}, "earlier is [[3, 9], [4, 9, 9]]"),
     ],
 )
 def test_a_configuration_that_cannot_be_meant_is_one_clear_error(change, says, run, tmp_path, vaelib):
@@ -549,6 +551,14 @@ def test_options_that_have_no_effect_can_stay_in_a_file(own, tmp_path, vaelib):
     others = ["--prior", "standard", "--objective", "elbo"]
     vaelib("train", "--out", tmp_path / "b", "--config", tmp_path / "a/run.json", *others)
     assert (settings(tmp_path / "a")["components"], settings(tmp_path / "b")["components"]) == (10, None)
+
+
+def test_another_prior_has_as_many_components_as_it_has_by_itself(own, tmp_path, vaelib):
+    vaelib("train", "--out", tmp_path / "a", "--data", own, "--epochs", 1, *SMALL, "--prior", "mixture")
+    again = ["train", "--config", tmp_path / "a/run.json", "--epochs", 1, "--prior", "vamp"]
+    vaelib(*again, "--out", tmp_path / "b")
+    vaelib(*again, "--components", 10, "--out", tmp_path / "c")
+    assert [settings(tmp_path / run)["components"] for run in "abc"] == [10, 500, 10]
 
 
 def test_where_memory_runs_out_one_line_says_so(own, tmp_path, vaelib, monkeypatch):

@@ -299,6 +299,23 @@ def test_what_cannot_be_meant_is_refused_in_words(make, says):
         make()
 
 
+def test_a_guess_without_error_has_no_density_at_the_data_and_is_refused():
+    """Entries that never change, as the corners of digits."""
+
+    class Corner(nn.Module):
+        def forward(self, z, log_snr):
+            return torch.cat([torch.full_like(z[..., :1], 0.5), 0 * z[..., 1:]], -1)
+
+    x = torch.randn(50, 2)
+    x[:, 0] = 0.5
+    with pytest.raises(ValueError, match=r"x is guessed without error in 1 of 2 entries: .* add noise to them"):
+        chain(3, Corner()).measure(x)
+    x[:, 1], binary = 1.0, Diffusion(Corner(), 2, [1.0, -5.0], binary=True)
+    x[:, 0] = 0.0
+    binary.measure(x)  # p(x | z_1) is Bernoulli there
+    assert binary(x).log_pz.isfinite().all()
+
+
 class Noisy(nn.Module):
     """A guess that is another while it is trained."""
 

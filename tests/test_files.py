@@ -186,6 +186,7 @@ DAMAGED = {
     ),
     "one number": (write_npy(np.float32(1)), r"x\.npy is one number: expected"),
     "no rows": (write_npy(GREY[:0]), r"x\.npy is empty: expected data with at least one example"),
+    "no columns": (write_npy(GREY[..., :0]), r"x\.npy has shape \(3, 6, 0\): expected examples of at least one number"),
     "idx labels": (write_bytes("t10k-labels-idx1-ubyte", idx(GREY[0, 0])), r"has shape \(5,\): .* labels are no data"),
     "idx cut": (
         write_bytes("x.idx", idx(GREY)[:-1]),

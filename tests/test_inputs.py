@@ -265,6 +265,7 @@ REFUSED = {
     "raw memory": (np.zeros(3, "V4"), "train is an array of |V4: expected floating-point"),
     "one number": (torch.tensor(1.0), "train is one number: expected a tensor"),
     "no rows": (X[:0], "train is empty: expected data with at least one example$"),
+    "no columns": (X[:, :0], r"train has shape \(7, 0\): expected examples of at least one number"),
     "an empty list": ([], "train is empty: expected data with at least one example$"),
     "an empty Dataset": (Indexed(count=0), "train is empty: expected data with at least one example$"),
     "an empty stream": (Stream(count=0), "at least one example each time it is iterated over$"),
@@ -548,6 +549,17 @@ def test_fit_refuses_what_it_used_to_train_on_or_to_stumble_over():
 
 
 # What was taken in silence, or refused for another cause
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_a_photograph_is_taken_upright_as_every_viewer_shows_it(orientation, turns, tmp_path):
+    picture, exif = Image.fromarray(COLOUR), Image.Exif()
+    exif[0x0112] = orientation  # the camera was turned: how the picture is to be turned before it is shown
+    picture.save(tmp_path / "a.png", exif=exif)
+    upright = torch.from_numpy(np.rot90(COLOUR, turns).copy()).permute(2, 0, 1)[None] / 255
+    assert vl.data.load_file(tmp_path).equal(upright)
+    with Image.open(tmp_path / "a.png") as image:
+        assert as_tensor([image]).equal(upright)
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".png", ".webp"])

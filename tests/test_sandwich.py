@@ -129,3 +129,22 @@ def test_numbers_below_one_are_refused(wrong):
         vl.sandwich.ais(chain(1).model(), torch.zeros(1, 3, dtype=torch.float64), **wrong)
     with pytest.raises(ValueError, match="expected an integer of at least 1"):
         vl.sandwich.bdmc(chain(1).model(), **wrong)
+
+
+def test_the_moves_have_their_gradients_under_inference_mode():
+    model = chain(1).model()
+    x = torch.tensor([[1.0, 0.0, -1.0]], dtype=torch.float64)
+    want = vl.sandwich.ais(model, x, chains=2, steps=5), vl.sandwich.bdmc(model, 2, chains=2, steps=5).upper
+    with torch.inference_mode():
+        x = x.clone()
+        assert vl.sandwich.ais(model, x, chains=2, steps=5).equal(want[0])
+        assert vl.sandwich.bdmc(model, 2, chains=2, steps=5).upper.equal(want[1])
+    assert vl.sandwich.ais(model, x, chains=2, steps=5).equal(want[0])
+
+
+@pytest.mark.parametrize("model", [None, "chain", vl.VAE, torch.nn.Linear(2, 2)])
+def test_what_is_no_model_is_refused(model):
+    with pytest.raises(ValueError, match=r"model is \w+: expected a VAE, MHVAE, HVAE or another"):
+        vl.sandwich.bdmc(model)
+    with pytest.raises(ValueError, match=r"model is \w+: expected a VAE, MHVAE, HVAE or another"):
+        vl.sandwich.ais(model, torch.zeros(1, 2))

@@ -225,6 +225,12 @@ def test_code_of_another_origin_is_not_recorded_and_one_line_says_so(monkeypatch
         assert said.count("\n") == 1
         trained(make, False, **options)
         assert capsys.readouterr().err == ""
+    everywhere = nn.modules.module.register_module_forward_hook(lambda *args: None)
+    try:
+        trained(chain, "auto")
+    finally:
+        everywhere.remove()
+    assert "a hook of all modules" in capsys.readouterr().err
     monkeypatch.setattr(fast, "RECORD_FROM", 1000)
     trained(lambda: chain(activation=Loud), "auto")
     trained(chain, "auto")

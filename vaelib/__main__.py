@@ -70,6 +70,8 @@ def train(options: Namespace) -> int:
         values["earlier"] = None
     if "data" in given:
         values["event"] = values["digest"] = None
+    if "prior" in given:
+        values["components"] = None  # as many as that prior has unless told
     config = Config(**values | given)
     for name, used in (("components", config.prior != "standard"), ("free_bits", config.objective == "free_bits")):
         if name in given and not used:

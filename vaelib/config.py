@@ -61,6 +61,14 @@ def layers(text: str) -> list[list[int]]:
     return [sizes(level) for level in text.split("/")]
 
 
+def pairs(text: str) -> list[list[int]]:
+    """Such as 20,50/30,80."""
+    found = layers(text)
+    if any(len(pair) != 2 for pair in found):
+        raise ArgumentTypeError(f"{text!r} is no list of pairs")
+    return found
+
+
 def spelt(value: Any) -> str:
     """The text that is read as this value."""
     if not isinstance(value, list):
@@ -98,7 +106,7 @@ class Config:
     precision: str = option("auto", "of matrix products", choices=PRECISIONS)
     compile: str = option("auto", "yes: a slow start, then fast", choices=tuple(COMPILE))
     # [epochs done, epochs asked for] at each change of the latter by `resume`
-    earlier: list[list[int]] | None = option(None, "", layers)
+    earlier: list[list[int]] | None = option(None, "", pairs)
     event: list[int] | None = option(None, "", sizes)  # the shape of x
     digest: str | None = option(None, "")  # of data of your own
 

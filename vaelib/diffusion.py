@@ -184,7 +184,7 @@ class Diffusion(MHVAE):
         For a given guess, in evaluation mode, this is the error with the highest ELBO (Bao et al. 2022).
 
         Raises:
-            ValueError: Where x does not suit the model.
+            ValueError: Where x does not suit the model, or the guess of grey data has no error at z_1 in an entry.
         """
         self.check(x)
         flat = x.flatten(1)
@@ -192,7 +192,13 @@ class Diffusion(MHVAE):
             for decoder in self.decoders:
                 if isinstance(decoder, Denoising):
                     guessed = self.guess(noised(flat, decoder.above).sample(), decoder.log_snr)
-                    decoder.error.copy_((flat - guessed).pow(2).mean(0))
+                    error = (flat - guessed).pow(2).mean(0)
+                    if decoder is self.decoders[0] and (exact := int((error == 0).sum())):
+                        raise ValueError(
+                            f"x is guessed without error in {exact} of {len(error)} entries: p(x | z_1) has no density "
+                            "there; leave out entries that never change, or add noise to them"
+                        )
+                    decoder.error.copy_(error)
 
     def limit(self, x: Tensor) -> Tensor:
         """The ELBO of the same guess with infinitely many levels from z_1 to z_T, in nats: one unbiased draw, (B,).

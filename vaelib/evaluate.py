@@ -21,7 +21,7 @@ from . import processes
 from .arguments import integers
 from .bounds import Terms, iwae
 from .data.inputs import as_tensor
-from .hierarchy import Hierarchy
+from .hierarchy import Hierarchy, check_model
 from .randomness import RandomStream
 from .trials import device_of, dtype_of, in_evaluation
 
@@ -61,8 +61,7 @@ def evaluation(model: Hierarchy, seed: int) -> Generator[None]:
 
 def suited(model: Hierarchy, x: Any, key: str | None = None) -> Tensor:
     """The user's data as one tensor that the model has checked, of its dtype and on its device."""
-    if not isinstance(model, Hierarchy):
-        raise ValueError(f"model is {type(model).__name__}: expected a VAE, MHVAE, HVAE or another vaelib.Hierarchy")
+    check_model(model)
     with RandomStream(0):  # a DataLoader draws, if only to shuffle
         x = as_tensor(x, key=key, dtype=dtype_of(model)).to(device_of(model))
     model.check(x)

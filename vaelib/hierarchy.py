@@ -272,6 +272,12 @@ class Hierarchy(nn.Module, ABC):
         return x[0], latents, priors
 
 
+def check_model(model: Any) -> None:
+    """Raises ValueError where it is no `Hierarchy`."""
+    if not isinstance(model, Hierarchy):
+        raise ValueError(f"model is {type(model).__name__}: expected a VAE, MHVAE, HVAE or another vaelib.Hierarchy")
+
+
 def _scores(levels: Sequence[Distribution], latents: Sequence[Tensor]) -> list[Tensor]:
     pairs = enumerate(zip(levels, latents, strict=True), start=1)
     return [_score(d, z, tuple(z.shape[-1:]), f"z_{level}") for level, (d, z) in pairs]

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from .arguments import integers
 from .evaluate import evaluation, suited
-from .hierarchy import Hierarchy
+from .hierarchy import Hierarchy, check_model
 
 _ACCEPTANCE = 0.65  # the share of proposals that Hamiltonian Monte Carlo should accept (Neal 2011, section 4.4)
 
@@ -46,6 +46,7 @@ class Sandwich(NamedTuple):
     x: Tensor
 
 
+@torch.inference_mode(False)  # the moves need gradients
 def ais(model: Hierarchy, x: Any, chains: int = 16, steps: int = 500, leapfrog: int = 10, seed: int = 0) -> Tensor:
     """log p(x) from below, (B,), in nats, for x (B, *event) or a data set: in expectation a lower bound.
 
@@ -57,11 +58,12 @@ def ais(model: Hierarchy, x: Any, chains: int = 16, steps: int = 500, leapfrog: 
         ValueError: Where x does not suit the model, or a number is below 1.
     """
     chains, steps, leapfrog = integers(chains=chains, steps=steps, leapfrog=leapfrog)
-    x = suited(model, x)
+    x = suited(model, x).clone()  # what was made in inference mode has no gradients
     with evaluation(model, seed):
         return _forwards(model, x, chains, _schedule(steps), leapfrog)[0]
 
 
+@torch.inference_mode(False)
 def bdmc(
     model: Hierarchy, n: int = 16, chains: int = 16, steps: int = 500, leapfrog: int = 10, seed: int = 0
 ) -> Sandwich:
@@ -70,8 +72,9 @@ def bdmc(
     What holds for these examples need not hold for real ones, which may be harder. Arguments are those of `ais`.
 
     Raises:
-        ValueError: Where a number is below 1.
+        ValueError: Where the model is none, or a number is below 1.
     """
+    check_model(model)
     n, chains, steps, leapfrog = integers(n=n, chains=chains, steps=steps, leapfrog=leapfrog)
     betas = _schedule(steps)
     with evaluation(model, seed):

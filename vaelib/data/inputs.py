@@ -58,6 +58,8 @@ def as_tensor(data: Any, *, key: str | None = None, name: str = "x", dtype: torc
         raise ValueError(f"{name} is one number: {MANY}")
     if len(x) == 0:
         raise ValueError(f"{name} is empty: expected data with at least one example")
+    if x.numel() == 0:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}: expected examples of at least one number")
     return _cast(x, dtype, name)
 
 
@@ -146,14 +148,17 @@ class Streamed:
 
 
 def picture(image: Any, where: str, dtype: torch.dtype | None = None) -> Tensor:
-    """A picture of Pillow in mode L or 1 as (1, H, W), in mode RGB as (3, H, W), in [0, 1]."""
+    """A picture of Pillow in mode L or 1 as (1, H, W), in mode RGB as (3, H, W), in [0, 1], upright."""
     if (frames := getattr(image, "n_frames", 1)) > 1:
         raise ValueError(f"{where} holds {frames} pages or frames: expected a picture of one; save them apart")
     if image.mode not in ("1", "L", "RGB"):
         deep = image.mode.startswith(("I", "F"))
         how = "np.asarray(image), divided by its white level" if deep else 'image.convert("RGB") or image.convert("L")'
         raise ValueError(f"{where} is a picture of mode {image.mode}: expected L or RGB; {how}")
-    levels = torch.from_numpy(np.array(image)).to(dtype or torch.get_default_dtype())
+    from PIL import ImageOps  # there, as somebody has made the picture
+
+    upright = ImageOps.exif_transpose(image)  # as every viewer shows it
+    levels = torch.from_numpy(np.array(upright)).to(dtype or torch.get_default_dtype())
     levels = levels if image.mode == "1" else levels / 255
     return levels.permute(2, 0, 1) if levels.ndim == 3 else levels[None]  # (H, W, C) or (H, W)
 

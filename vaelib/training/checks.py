@@ -11,7 +11,7 @@ from .. import processes
 from ..arguments import is_number
 from ..bounds import Terms, dreg
 from ..data.inputs import Streamed
-from ..hierarchy import Hierarchy
+from ..hierarchy import check_model
 from . import saving
 
 CHECKED = 1000  # examples at a time, so that looking at the data takes no memory to speak of
@@ -19,8 +19,7 @@ CHECKED = 1000  # examples at a time, so that looking at the data takes no memor
 
 def arguments(model: Any, transform: Any, optimizer: Any, compile: Any, clip: Any) -> None:
     """Raises ValueError, saying what was expected, where one of them cannot be meant."""
-    if not isinstance(model, Hierarchy):
-        raise ValueError(f"model is {type(model).__name__}: expected a VAE, MHVAE, HVAE or another vaelib.Hierarchy")
+    check_model(model)
     if transform is not None and not callable(transform):
         raise ValueError(f"transform is {transform!r}: expected a function of a batch, such as vaelib.binarise")
     if optimizer is not None and not callable(optimizer):

@@ -207,6 +207,8 @@ def _foreign(model: nn.Module, objective: Callable[[Terms, Any], Tensor]) -> str
         if part.__module__.partition(".")[0] not in ("torch", "vaelib"):
             return getattr(part, "__qualname__", type(part).__qualname__)
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    if getattr(torch.nn.modules.module, "_has_any_global_hook", bool)():
+        return "a hook of all modules"
     for module in model.modules():
         if any(getattr(module, name, None) for name in hooks):
             return f"a hook of {type(module).__name__}"

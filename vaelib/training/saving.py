@@ -31,7 +31,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ..factories import remake
-from ..hierarchy import Hierarchy
+from ..hierarchy import Hierarchy, check_model
 from ..models import HVAE, MHVAE, VAE
 from ..randomness import RandomStream
 
@@ -53,8 +53,7 @@ def save(model: Hierarchy, path: str | os.PathLike[str]) -> None:
         ValueError: `model` is something else.
         OSError: The disk is full or the folder cannot be written; what lay under the name before is kept.
     """
-    if not isinstance(model, Hierarchy):
-        raise ValueError(f"model is {type(model).__name__}: expected a VAE, MHVAE, HVAE or another vaelib.Hierarchy")
+    check_model(model)
     tensors, info = state_of(model)
     write(path, tensors, {"kind": "model", "model": info})
 
