@@ -333,7 +333,8 @@ Peak memory that one epoch over 60,000 images adds: {memory["fit"]:.0f} MB by `v
 to the end of its first step by `vaelib.fit`, not compiled: {first:.1f} s (median of 5).
 
 Cost of a step by `vaelib.fit` on one thread, where one quantity is changed at a time (otherwise depth 2, width 100,
-batch 128, one sample) and the values take turns. All four should be linear, beyond a fixed part.
+batch 128, one sample; one hidden layer in each network) and the values take turns. Beyond a fixed part all four should
+be linear; with two hidden layers or more the width would not be.
 
 {slopes}
 
