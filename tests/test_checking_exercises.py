@@ -226,6 +226,13 @@ def test_an_expression_of_sympy_is_a_function():
     assert "other in it: expected m, s alone" in judge(one, m + other).text
 
 
+@pytest.mark.parametrize("exercise", [e for e in ALL if "to three digits" in e.checks], ids=lambda e: e.number)
+def test_three_digits_are_enough_where_three_are_asked_for(exercise):
+    digits = np.vectorize(lambda value: float(f"{value:.3g}"))
+    given = iter([digits(value) for value in exercise.values(exercise.right)])
+    assert judge(exercise, lambda *arguments, **named: next(given)).right
+
+
 def test_what_is_close_is_not_right():
     number = Exercise("0.3", "by hand", 1, "it", 2.5, {}, (), "", tol=1e-3)
     assert judge(number, 2.502).right

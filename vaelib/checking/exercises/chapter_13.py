@@ -124,7 +124,7 @@ EXERCISES = (
         "\\sqrt{1-\\bar\\alpha}\\,\\hat\\varepsilon)/\\sqrt{\\bar\\alpha}$ the mean of (13.2) is $a\\hat x + hz = "
         "\\frac{1}{\\sqrt\\alpha}\\big(z - \\frac{1-\\alpha}{\\sqrt{1-\\bar\\alpha}}\\,\\hat\\varepsilon\\big)$. As "
         "printed it takes out too much: $\\sqrt{1-\\alpha}$ is larger than $(1-\\alpha)/\\sqrt{1-\\bar\\alpha}$ "
-        "wherever the step is not the first one, and the samples come out too smooth.",
+        "wherever the step is not the first one, and the samples draw together about the likeliest places.",
         takes=("z", "noise", "alpha", "abar"),
         draw=found.noise_and_step,
     ),
@@ -163,7 +163,7 @@ EXERCISES = (
         ),
         solution="Precisions add, so the error is $\\Delta(\\gamma) = 1/(1/\\ell + \\gamma) = \\ell / (1 + "
         "\\ell\\gamma)$, and $\\frac12\\int \\Delta\\,d\\gamma = \\frac12 \\log\\frac{1 + \\ell\\gamma_1}{1 + "
-        "\\ell\\gamma_T}$: the information of $z_1$ less that of $z_T$. (One step with the right noise has the very "
+        "\\ell\\gamma_T}$: the information of $z_1$ less that of $z_T$. (One step with the right variance has the very "
         "same rate, (13.4): a Gaussian entry on its own loses nothing, however few the steps are.)",
         takes=("ell", "first", "last"),
         draw=found.variance_and_ends,
