@@ -1114,6 +1114,34 @@ def test_from_the_shell(tmp_path, capsys):
         from_file(str(tmp_path / "no.py:kl"))
 
 
+def test_a_file_may_be_as_other_programs_are(tmp_path):
+    """It imports its neighbour, and has dataclasses whose annotations are text."""
+    (tmp_path / "neighbour.py").write_text("def halved(x):\n    return x / 2\n")
+    text = "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom neighbour import halved\n"
+    text += "@dataclass\nclass Weight:\n    beta: float = 1.0\n"
+    text += "def kl(mu, logvar):\n    return Weight().beta * halved((mu**2 + logvar.exp() - logvar - 1).sum(1))\n"
+    (tmp_path / "losses.py").write_text(text)
+    assert audit(from_file(f"{tmp_path}/losses.py:kl")).right
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "x = 1\nimport nobody_has_this\n",
+            "losses.py, line 2: ModuleNotFoundError: No module named 'nobody_has_this'",
+        ),
+        ("x = 1 / 0\n", "losses.py, line 1: ZeroDivisionError: division by zero"),
+        ("def kl(mu:\n", "losses.py: SyntaxError: "),
+        ("def f():\n    raise KeyError('a')\n\nf()\n", "losses.py, line 2: KeyError: 'a'"),
+    ],
+)
+def test_a_file_that_ends_in_an_error_is_one_line(text, says, tmp_path):
+    (tmp_path / "losses.py").write_text(text)
+    with pytest.raises(ValueError, match=re.escape(says)):
+        from_file(f"{tmp_path}/losses.py:kl")
+
+
 def test_the_example_in_the_readme():
     readme = (run.ROOT / "README.md").read_text()
     (example,) = re.findall(r"```pycon\n(.*?)```", readme, re.DOTALL)

@@ -153,7 +153,7 @@ def test_a_configuration_that_cannot_be_meant_is_one_clear_error(change, says, r
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("text", ["", "[1, 2]", "{", "\udcff"])
+@pytest.mark.parametrize("text", ["", "[1, 2]", "{", "\udcff", pytest.param("[" * 100_000, id="deep")])
 def test_a_file_that_is_no_configuration_is_one_clear_error(text, tmp_path, vaelib):
     (tmp_path / "run.json").write_bytes(text.encode(errors="surrogateescape"))
     error = vaelib("train", "--config", tmp_path / "run.json", "--out", tmp_path / "x", status=1)
@@ -408,6 +408,7 @@ def test_sample_draws_at_the_temperature_of_the_level(run, tmp_path, vaelib, mon
         assert drawn[-1]["temperature"] == temperatures
         assert (tmp_path / "s.png").read_bytes()[:4] == b"\x89PNG"
     assert "level is 3: expected 1" in vaelib("sample", run, "--level", 3, status=1)
+    assert "--level has no effect without a --temperature" in vaelib("sample", run, "--level", 2, status=1)
 
 
 def test_reconstruct_shows_originals_and_a_row_for_each_level(run, tmp_path, vaelib, monkeypatch):
@@ -553,6 +554,23 @@ def test_options_that_have_no_effect_can_stay_in_a_file(own, tmp_path, vaelib):
     assert (settings(tmp_path / "a")["components"], settings(tmp_path / "b")["components"]) == (10, None)
 
 
+def test_another_model_has_the_levels_that_it_has_by_itself(own, tmp_path, vaelib):
+    vaelib("train", "--out", tmp_path / "a", "--data", own, "--epochs", 1, "--model", "vae", "--latents", 4)
+    again = ["train", "--config", tmp_path / "a/run.json", "--epochs", 1, "--out"]
+    vaelib(*again, tmp_path / "b", "--model", "mhvae")
+    vaelib(*again, tmp_path / "c", "--model", "vae")
+    vaelib(*again, tmp_path / "d", "--model", "mhvae", "--latents", "5,3")
+    assert [settings(tmp_path / run)["latents"] for run in "abcd"] == [[4], [100, 50], [4], [5, 3]]
+    assert [len(settings(tmp_path / run)["hidden"]) for run in "abcd"] == [1, 2, 1, 2]
+
+
+def test_own_data_of_more_digits_are_cast_and_that_is_said(tmp_path, capsys):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(20, 4)))
+    options = ["--likelihood", "gaussian", "--model", "vae", "--epochs", "1"]
+    assert main(["train", "--data", f"{tmp_path}/x.npy", "--out", f"{tmp_path}/a", *options]) == 0
+    assert f"{tmp_path}/x.npy is float64: cast to float32, as the model is" in capsys.readouterr().err
+
+
 def test_another_prior_has_as_many_components_as_it_has_by_itself(own, tmp_path, vaelib):
     vaelib("train", "--out", tmp_path / "a", "--data", own, "--epochs", 1, *SMALL, "--prior", "mixture")
     again = ["train", "--config", tmp_path / "a/run.json", "--epochs", 1, "--prior", "vamp"]
@@ -673,6 +691,12 @@ def test_two_processes_go_on_as_one_and_say_everything_once(own, tmp_path, vaeli
     assert settings(folder) == settings(alone) == asdict(Config.read(folder / "run.json"))
     for a, b in zip(metrics(folder), metrics(alone), strict=True):
         assert a["valid"]["elbo"] == pytest.approx(b["valid"]["elbo"], abs=1e-3)  # sums in another order
+    child = program("evaluate", folder, "--samples", 5, "--device", "cpu", module=torchrun)
+    output, error = child.communicate(timeout=120)
+    assert child.returncode == 0, error
+    (line,) = output.splitlines()
+    alone = json.loads(vaelib("evaluate", folder, "--samples", 5))
+    assert json.loads(line)["nll"] == pytest.approx(alone["nll"], abs=1e-4)
 
 
 # What nobody would expect

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -123,7 +124,7 @@ def test_the_collapse_report_says_in_words_what_the_numbers_are():
         model.encoders[0].heads[0].bias.fill_(2.0)
     report = vl.diagnostics.collapse_report(model, images())
     assert 38 < float(report.split()[2]) < 42  # 20 units, each 2^2 / 2 nats from the prior; sampled
-    assert "0 of 20 units active: away from the prior, yet the same for every x" in report
+    assert "0 of 20 units active: away from the prior, yet with one mean for every x" in report
     with torch.no_grad():
         model.encoders[0].heads[0].weight[0].normal_(0, 3)
     assert "1 of 20 units active: nearly collapsed" in vl.diagnostics.collapse_report(model, images())
@@ -420,3 +421,57 @@ def test_a_posterior_without_a_mean_in_closed_form_is_averaged_over_draws():
     assert torch.allclose(found, (x + 1 / 8).exp(), rtol=0.02)
     assert vl.diagnostics.active_units(model, x, samples=50)[0].tolist() == [True, True]
     assert len(vl.diagnostics.collapse_report(model, x).splitlines()) == 1
+
+
+class Mixed(nn.Module):
+    """q(z_2 | z_1) = N(9/10 z_1, 19/100), which is N(0, 1) where z_1 is: it moves with z_1, and not with x."""
+
+    def __init__(self):
+        super().__init__()
+        self.event = (1,)
+
+    def forward(self, z):
+        return Independent(Normal(0.9 * z, 0.19**0.5 * torch.ones_like(z)), 1)
+
+
+class Still(nn.Module):
+    """q(z_1 | x) = N(0, 1) for every x."""
+
+    def forward(self, x):
+        return Independent(Normal(0 * x[:, :1], torch.ones_like(x[:, :1])), 1)
+
+
+@pytest.mark.parametrize("samples", [2, 10])
+def test_what_moves_by_the_draws_alone_is_not_active(samples):
+    model = vl.MHVAE([Still(), Mixed()], [vl.Gaussian(1, 1, (), scale=1.0) for _ in range(2)], vl.StandardNormal(1))
+    x = torch.randn(4000, 1, generator=torch.Generator().manual_seed(0))
+    means = vl.diagnostics.posterior_means(model, x, samples)[1]
+    assert means.var() > 0.8 / samples  # 0.81 / K, far above the threshold, and no word about x
+    assert [level.tolist() for level in vl.diagnostics.active_units(model, x, threshold=0.03, samples=samples)] == [
+        [False],
+        [False],
+    ]
+    assert "z2: rate 0.0" not in (report := vl.diagnostics.collapse_report(model, x, samples=100).splitlines()[1])
+    assert "0 of 1 units active: away from the prior, yet with one mean for every x" in report
+
+
+def test_one_draw_cannot_say_what_moves():
+    with pytest.raises(ValueError, match="samples is 1: expected an integer of at least 2"):
+        vl.diagnostics.active_units(half(), torch.zeros(3, 1), samples=1)
+
+
+@pytest.mark.parametrize("spread", ["two groups", "one far image"])
+def test_the_nearest_are_found_wherever_the_data_lie(spread):
+    generator = torch.Generator().manual_seed(0)
+    train, x = (torch.rand(n, 50, generator=generator) for n in (400, 60))
+    if spread == "two groups":
+        train[::2] += 1000
+        train[1::2] -= 1000
+        x[::2] += 1000
+        x[1::2] -= 1000
+    else:
+        train[7] = 1e6
+    want = np.linalg.norm(x.double().numpy()[:, None] - train.double().numpy(), axis=-1)
+    distances, indices = vl.diagnostics.nearest(x, train, k=3)
+    assert np.array_equal(indices.numpy(), want.argsort(1)[:, :3])
+    assert np.allclose(distances.numpy(), np.sort(want, 1)[:, :3], rtol=1e-4)

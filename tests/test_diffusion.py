@@ -3,6 +3,7 @@ import re
 from itertools import pairwise
 
 import pytest
+import sympy
 import torch
 from scipy import integrate, stats
 from torch import nn
@@ -59,8 +60,52 @@ def test_the_reverse_of_a_step_is_bayes_rule():
     assert torch.allclose(got, want, atol=1e-10)
 
 
-def test_the_last_step_reaches_x_itself():
-    assert Reverse.between(2.0, math.inf) == pytest.approx((1.0, 0.0, 0.0), abs=1e-12)
+@pytest.mark.parametrize("level", [-30.0, 2.0, 24.0, 30.0])
+def test_the_last_step_reaches_x_itself(level):
+    assert Reverse.between(level, math.inf) == pytest.approx((1.0, 0.0, 0.0), abs=1e-14)
+
+
+@pytest.mark.parametrize(("above", "below"), [(-30, -29.9), (0, 1e-9), (26, 30), (29.9, 30), (29.9999, 30), (-30, 30)])
+def test_small_shares_of_noise_keep_their_digits(above, below):
+    """Where hardly any noise is left: against sixty digits."""
+    a, b = (sympy.Float(repr(level), 60) for level in (above, below))
+    low, high = (1 / (1 + sympy.exp(-level)) for level in (a, b))
+    alpha, noise, above_noise = low / high, (high - low) / high, 1 - low
+    want = [sympy.sqrt(high) * noise / above_noise, sympy.sqrt(alpha) * (1 - high) / above_noise]
+    want.append(noise * (1 - high) / above_noise)
+    rounded = 4e-8 if below - above < 1e-6 else 1e-13  # the difference of two floats is all that is known of a step
+    assert [*Reverse.between(above, below)] == pytest.approx([float(w) for w in want], rel=rounded)
+    first = Diffusion(gaussian(), 2, [below, above]).encoders[1]
+    assert (first.alpha, first.noise) == pytest.approx((float(alpha), float(noise)), rel=rounded)
+
+
+@pytest.mark.parametrize("top", [18.0, 26.0, 30.0])
+def test_the_bound_stays_below_the_evidence_and_near_it_however_little_noise_there_is(top):
+    guess = MixtureGuess(torch.tensor([[-1.0, 0.0], [1.0, 0.5]]).double(), 0.1 * torch.eye(2).double().expand(2, 2, 2))
+    torch.manual_seed(0)
+    x = guess.sample(500)
+    model = Diffusion(guess, 2, torch.linspace(top, -7, 5)).double()
+    model.measure(x)
+    with torch.no_grad():
+        lost = guess.log_px(x).mean() - vl.elbo(model(x)).mean()
+    assert 0 < lost < 1.2
+
+
+def no_guess(of):
+    """A guess of another shape than z."""
+
+    class Guess(nn.Module):
+        def forward(self, z, log_snr):
+            return of(z)
+
+    return Guess()
+
+
+@pytest.mark.parametrize("of", [lambda z: z[..., :1], lambda z: z.mean(), lambda z: z[0], lambda z: z.flatten()])
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_guess_that_is_not_one_number_per_entry_is_refused(of, binary):
+    with pytest.raises(ValueError, match=r"decoder 2: the guess at z \(3, 2, 2\) is .*: expected that shape"):
+        Diffusion(no_guess(of), 2, [1.0, -5.0], binary=binary)
 
 
 def test_a_draw_from_the_top_down_has_the_density_of_a_draw_from_below():
@@ -286,11 +331,14 @@ def test_a_model_that_was_saved_is_the_same(tmp_path):
     ("make", "says"),
     [
         (lambda: Noising(2, 1.0), "alpha is 1.0: expected a number between 0 and 1"),
+        (lambda: Noising(2, 0.5, noise=-0.5), "alpha is 0.5: expected a number between 0 and 1"),
         (lambda: Noising(2, float("nan")), "alpha is nan: expected a number between 0 and 1"),
         (lambda: Diffusion(gaussian(), 2, []), "log_snr is []: expected numbers that fall"),
         (lambda: Diffusion(gaussian(), 2, [1.0, 1.0]), "log_snr is [1.0, 1.0]: expected numbers that fall"),
         (lambda: Diffusion(gaussian(), 2, [40.0, 1.0]), "from 30.0 at most to -30.0"),
         (lambda: Diffusion(gaussian(), 3, [1.0, -5.0]), "decoder 2 was tried"),
+        (lambda: BinaryGuess(2, torch.tensor([0.5])), "mean has 1 entries: expected 2, one for each of the data"),
+        (lambda: BinaryGuess(2, [0.5, 0.5]), "mean is list: expected a floating-point tensor"),
         (lambda: Denoising(gaussian(), "two", 1.0), "event is 'two': expected a positive integer or a shape"),
     ],
 )

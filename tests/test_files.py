@@ -138,6 +138,12 @@ def write_npy(array):
     return write
 
 
+def write_header_of_terabytes(path):
+    head = b"{'descr': '<f8', 'fortran_order': False, 'shape': (2000000000000,), }"
+    (path / "x.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00" + head.ljust(117) + b"\n" + bytes(80))
+    return path / "x.npy"
+
+
 def write_bytes(name, content):
     def write(path):
         (path / name).write_bytes(content)
@@ -185,6 +191,10 @@ DAMAGED = {
         r"x\.npy has shape \(3,\): expected \(N, \*event\); labels are no data",
     ),
     "one number": (write_npy(np.float32(1)), r"x\.npy is one number: expected"),
+    "terabytes": (
+        write_header_of_terabytes,
+        r"x\.npy is damaged, or too large: its header asks for more memory than there is",
+    ),
     "no rows": (write_npy(GREY[:0]), r"x\.npy is empty: expected data with at least one example"),
     "no columns": (write_npy(GREY[..., :0]), r"x\.npy has shape \(3, 6, 0\): expected examples of at least one number"),
     "idx labels": (write_bytes("t10k-labels-idx1-ubyte", idx(GREY[0, 0])), r"has shape \(5,\): .* labels are no data"),

@@ -6,6 +6,7 @@ import sys
 import warnings
 import weakref
 import zipfile
+import zlib
 from collections import UserDict, namedtuple
 
 import numpy as np
@@ -560,6 +561,41 @@ def test_a_photograph_is_taken_upright_as_every_viewer_shows_it(orientation, tur
     assert vl.data.load_file(tmp_path).equal(upright)
     with Image.open(tmp_path / "a.png") as image:
         assert as_tensor([image]).equal(upright)
+
+
+def test_masks_of_bytes_0_and_1_are_ink_or_none_as_in_an_array(tmp_path):
+    masks = np.random.default_rng(0).integers(0, 2, (3, 4, 5)).astype(np.uint8)
+    for number, mask in enumerate(masks):
+        Image.fromarray(mask).save(tmp_path / f"{number}.png")
+    assert vl.data.load_file(tmp_path)[:, 0].equal(torch.from_numpy(masks).float())
+    Image.fromarray(2 * masks[0]).save(tmp_path / "9.png")  # one grey level more, and bytes are grey levels
+    assert vl.data.load_file(tmp_path)[:3, 0].equal(torch.from_numpy(masks) / 255)
+
+
+def test_a_picture_with_a_transparent_colour_is_refused(tmp_path):
+    Image.fromarray(COLOUR).save(tmp_path / "a.png", transparency=(0, 0, 0))
+    with pytest.raises(ValueError, match="has a transparent colour: expected none"):
+        vl.data.load_file(tmp_path)
+    with Image.open(tmp_path / "a.png") as image, pytest.raises(ValueError, match="has a transparent colour"):
+        as_tensor([image])
+
+
+@pytest.mark.parametrize("kind", ["png", "ppm"])
+def test_of_sixteen_bits_for_a_colour_eight_are_not_dropped(kind, tmp_path):
+    values = np.arange(48, dtype=">u2").reshape(4, 4, 3)
+    if kind == "ppm":
+        content = b"P6 4 4 65535\n" + values.tobytes()
+    else:  # which pillow cannot write
+
+        def chunk(name, data):
+            return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+
+        rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in values))
+        head = (4).to_bytes(4, "big") * 2 + bytes([16, 2, 0, 0, 0])
+        content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    (tmp_path / f"a.{kind}").write_bytes(content)
+    with pytest.raises(ValueError, match="has 16 bits for a colour, of which pillow reads eight: expected one of 8"):
+        vl.data.load_file(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".png", ".webp"])

@@ -63,6 +63,8 @@ def test_a_pretrained_model_is_new_each_time():
 def test_what_is_no_model_or_is_damaged_is_said(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="no pretrained model is called 'mnist': expected one of mnist-2d"):
         vl.pretrained("mnist")
+    with pytest.raises(ValueError, match=r"no pretrained model is called \['cave'\]: expected"):
+        vl.pretrained(["cave"])
     monkeypatch.setattr(weights.importlib.resources, "files", lambda _: tmp_path)
     with pytest.raises(OSError, match=r"cave\.safetensors is missing or damaged: reinstall vaelib"):
         vl.pretrained("cave")

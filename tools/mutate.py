@@ -391,8 +391,9 @@ def main() -> None:
 
     modules = {job.mutant.module: job for job in sorted(jobs, key=lambda job: len(job.tests)) if job.tests}
     unchanged = [job._replace(mutant=job.mutant._replace(source=None)) for job in modules.values()]
-    if wrong := [job.mutant.module for job, status in pool(unchanged, judge, limit) if status != 0]:
-        sys.exit(f"tests of {', '.join(wrong)} fail, though nothing is changed: the logs are {COPIES[0].parent}/*/log")
+    if wrong := {job.mutant.module: status for job, status in judged(unchanged, limit) if status != 0}:
+        how = ", ".join(f"{name} ({'too slow' if status is None else 'failed'})" for name, status in wrong.items())
+        sys.exit(f"nothing is changed, and tests do not pass: {how}; the logs are {COPIES[0].parent}/*/log")
     survivors, late = [job for job in jobs if not job.tests], Counter()
     for done, (job, status) in enumerate(judged([job for job in jobs if job.tests], limit), 1):
         late[job.mutant.module] += status is None

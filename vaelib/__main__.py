@@ -70,6 +70,8 @@ def train(options: Namespace) -> int:
         values["earlier"] = None
     if "data" in given:
         values["event"] = values["digest"] = None
+    if options.config and given.get("model", values["model"]) != values["model"]:
+        values["latents"] = values["hidden"] = None  # those of the other model unless told
     if "prior" in given:
         values["components"] = None  # as many as that prior has unless told
     config = Config(**values | given)
@@ -141,9 +143,10 @@ def evaluate(options: Namespace) -> None:
 
     A figure that is no finite number, as the standard error of one image, is null.
     """
-    config, model = best(options.run)
+    (config, model), device = best(options.run), device_named(options.device)
     x = config.test_images(options.images, options.seed)
-    result = vl.nll(model.to(device_named(options.device)), x, samples=options.samples, seed=options.seed)
+    processes.start(device)
+    result = vl.nll(model.to(device), x, samples=options.samples, seed=options.seed)
     figures = {"nll": result.mean, "stderr": result.stderr, "bits_per_dim": result.bits_per_dim}
     line: dict[str, Any] = {"run": str(options.run)}
     line |= {name: value if math.isfinite(value) else None for name, value in figures.items()}  # JSON has no NaN
@@ -159,6 +162,8 @@ def sample(options: Namespace) -> None:
     _, model = best(options.run)
     if options.level is not None and options.level > model.levels:
         raise ValueError(f"level is {options.level}: expected 1 (next to the data) to {model.levels} (the top)")
+    if options.level is not None and options.temperature == 1:
+        raise ValueError("--level has no effect without a --temperature for it: leave it out")
     spread = [options.temperature if options.level in (None, t) else 1.0 for t in range(1, model.levels + 1)]
     torch.manual_seed(options.seed)
     images = model.sample(options.n, mean=True, temperature=spread)

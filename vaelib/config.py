@@ -13,6 +13,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from .bounds import cosine
 from .data import Dataset, Split, binarise, in_unit_interval, load, load_file
+from .data.inputs import as_tensor
 from .hierarchy import Hierarchy
 from .models import HVAE, LIKELIHOODS, MHVAE, VAE
 from .priors import MixturePrior, VampPrior
@@ -126,13 +128,13 @@ class Config:
         self.components = (self.components or COMPONENTS[self.prior]) if self.prior != "standard" else None
 
     @classmethod
-    def read(cls, path: Path) -> "Config":
+    def read(cls, path: str | PathLike[str]) -> "Config":
         """From a `run.json`. Raises ValueError where it is none, or a value is none that its option takes."""
-        if not path.exists():
+        if not Path(path).exists():
             raise ValueError(f"there is no {path}: expected the run.json of a training")
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is no JSON: {error}") from error
         there, known = set(values if isinstance(values, dict) else ()), {f.name for f in fields(cls)}
         if there != known:
@@ -156,7 +158,7 @@ class Config:
         if self.data in BUNDLED:
             data, digest = load(self.data), None
         elif Path(self.data).exists():
-            data, digest = split(load_file(self.data).float(), self)
+            data, digest = split(as_tensor(load_file(self.data), name=self.data, dtype=torch.float32), self)
         else:
             raise ValueError(f"there is no {self.data}: expected {', '.join(BUNDLED)}, or a file or folder of your own")
         event = list(data.train.images.shape[1:])

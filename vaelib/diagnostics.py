@@ -41,7 +41,7 @@ def posterior_means(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) 
     """
 
     def mean(_level: int, z: Tensor, q: Distribution, _p: Distribution) -> Tensor:
-        return _mean(q, z)
+        return _means(q, z).mean(0)
 
     return [torch.cat(parts) for parts in _per_level(model, suited(model, x), samples, seed, mean)]
 
@@ -49,18 +49,34 @@ def posterior_means(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) 
 def active_units(model: Hierarchy, x: Any, threshold: float = 0.01, samples: int = 10, seed: int = 0) -> list[Tensor]:
     """Which latent dimensions move with x: [(L_1,), ..., (L_T,)] of True where Var_x(E_q[z | x]) > threshold.
 
-    Below the top of a hierarchy the prior may move along, and a unit can be active without any rate: look at both.
+    Where E_q[z | x] is a mean over `samples` draws, as above z_1, what varies by that alone is taken off. Below the top
+    of a hierarchy the prior may move along, and a unit can be active without any rate: look at both.
 
     Raises:
-        ValueError: Also where `threshold` is no number from 0 on, or there is one example only.
+        ValueError: Also where `threshold` is no number from 0 on, or there is one example or one sample only.
     Source: Burda et al. 2016 (arXiv 1509.00519), section 5.2.
     """
     if not is_number(threshold) or threshold < 0:
         raise ValueError(f"threshold is {threshold!r}: expected a number from 0 on")
-    levels = posterior_means(model, x, samples, seed)
-    if len(levels[0]) < 2:
+    return [moved > threshold for moved in _movement(model, x, samples, seed)]
+
+
+def _movement(model: Hierarchy, x: Any, samples: int, seed: int, prior: bool = False) -> list[Tensor]:
+    """Var_x(E[z_t | x]) of each dimension under the posteriors, or under the priors: [(L_1,), ..., (L_T,)].
+
+    A mean of K draws varies by itself, by the variance between the draws over K; without that an estimate may be < 0.
+    """
+    (samples,) = integers(2, samples=samples)
+    x = suited(model, x)
+    if len(x) < 2:
         raise ValueError("x has one example: expected two or more, as a variance over them is taken")
-    return [means.var(0) > threshold for means in levels]
+
+    def moments(_level: int, z: Tensor, q: Distribution, p: Distribution) -> Tensor:
+        means = _means(p if prior else q, z)
+        return torch.stack([means.mean(0), means.var(0) / samples])
+
+    levels = [torch.cat(parts, 1) for parts in _per_level(model, x, samples, seed, moments)]  # (2, N, L_t) each
+    return [means.var(0) - noise.mean(0) for means, noise in levels]
 
 
 def unit_rates(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) -> list[Tensor]:
@@ -156,13 +172,9 @@ def collapse_report(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) 
     lines = []
     active = active_units(model, x, samples=samples, seed=seed)
 
-    def mean_of_prior(_level: int, z: Tensor, _q: Distribution, p: Distribution) -> Tensor:
-        return _mean(p, z)
-
     def goes_along(level: int, units: Tensor) -> bool:
-        prior = torch.cat(_per_level(model, suited(model, x), samples, seed, mean_of_prior)[level - 1])
-        posterior = posterior_means(model, x, samples, seed)[level - 1]
-        return bool(2 * prior[:, units].var(0).sum() > posterior[:, units].var(0).sum())
+        prior, posterior = (_movement(model, x, samples, seed, of)[level - 1][units].sum() for of in (True, False))
+        return bool(2 * prior > posterior)
 
     for level, (units, rates) in enumerate(zip(active, _rates(model, x, samples, seed), strict=True), start=1):
         rate, used, size = rates.sum().item(), int(units.sum()), len(units)
@@ -173,7 +185,7 @@ def collapse_report(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) 
         elif rate < 0.1:
             verdict = "next to no rate: what moves with x moves little, and its prior does not know it"
         elif used == 0:
-            verdict = "away from the prior, yet the same for every x: it carries nothing"
+            verdict = "away from the prior, yet with one mean for every x: what it carries, its spread alone can tell"
         elif used < size / 10:
             verdict = "nearly collapsed: nine units in ten do not move with x"
         else:
@@ -262,18 +274,19 @@ def nearest(images: Tensor, train: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
 
 def _nearest(images: Tensor, train: Tensor, middle: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Of rows. `cdist` is quick by |a|^2 + |b|^2 - 2 a b, which loses digits: it only says which rows may be near."""
-    near = torch.cdist(images - middle, train - middle).topk(min(k + 10, len(train)), largest=False).indices
+    centred = ((rows - middle).double() for rows in (images, train))
+    near = torch.cdist(*centred).topk(min(k + 10, len(train)), largest=False).indices
     values, order = torch.linalg.vector_norm(images[:, None] - train[near], dim=-1).topk(k, largest=False)
     return values, near.gather(1, order)
 
 
-def _mean(distribution: Distribution, like: Tensor) -> Tensor:
-    """Of each example, (B, L_t), averaged over the draws (K, B, L_t) that the distribution depends on."""
+def _means(distribution: Distribution, like: Tensor) -> Tensor:
+    """Of each example given each draw that the distribution depends on, (K, B, L_t); a draw where it knows no mean."""
     try:
         each = distribution.mean
     except NotImplementedError:
         each = distribution.sample(like.shape[: like.ndim - 1 - len(distribution.batch_shape)])
-    return each.expand_as(like).mean(0)
+    return each.expand_as(like)
 
 
 def _weights(start: Tensor, end: Tensor, steps: int) -> Tensor:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Independent, MultivariateNormal, Normal, kl_divergence
 
 from . import nets
-from .arguments import is_number
+from .arguments import check_floating, number
 from .conditionals import Conditional, Shape, Sizes, shape_of
 from .models import MHVAE
 from .trials import in_evaluation
@@ -35,22 +35,27 @@ _LARGEST = 30.0  # of a log signal-to-noise ratio: beyond it float64 has nothing
 class Noising(Conditional):
     """q(z_t | z_{t-1}) = N(sqrt(alpha) z_{t-1}, (1 - alpha) I): nothing in it is learned.
 
+    Args:
+        size: of z_t and z_{t-1}, D.
+        alpha: between 0 and 1.
+        noise: 1 - alpha, where that is so small that the alpha of a computer does not have its digits.
     Raises:
         ValueError: Where alpha is not between 0 and 1, or the size no positive integer.
     Source: Ho et al. 2020 (arXiv 2006.11239), the forward process.
     """
 
-    def __init__(self, size: int, alpha: float):
+    def __init__(self, size: int, alpha: float, noise: float | None = None):
         super().__init__(size, size)
-        if not is_number(alpha, above=0) or alpha >= 1:
+        self.alpha = number(alpha)
+        self.noise = 1 - self.alpha if noise is None else number(noise)
+        if not (0 < self.alpha <= 1 and 0 < self.noise < 1):
             raise ValueError(f"alpha is {alpha!r}: expected a number between 0 and 1")
-        self.alpha = float(alpha)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, alpha={self.alpha}"
 
     def forward(self, condition: Tensor) -> Independent:
-        return _vector(math.sqrt(self.alpha) * condition, condition.new_tensor(1 - self.alpha))
+        return _vector(math.sqrt(self.alpha) * condition, condition.new_tensor(self.noise))
 
 
 class Reverse(NamedTuple):
@@ -63,10 +68,9 @@ class Reverse(NamedTuple):
     @classmethod
     def between(cls, above: float, below: float) -> "Reverse":
         """From the log signal-to-noise ratios of z_{t+1} and z_t; `math.inf` for z_0 = x."""
-        (high, high_noise), (low, low_noise) = _shares(below), _shares(above)
-        noise = -math.expm1(math.log(low / high))  # 1 - alpha_{t+1}
-        a, h = math.sqrt(high) * noise / low_noise, math.sqrt(low / high) * high_noise / low_noise
-        return cls(a, h, noise * high_noise / low_noise)
+        (signal, noise), (alpha, step_noise), above_noise = _shares(below), _alpha(below, above), _shares(above)[1]
+        share = step_noise / above_noise
+        return cls(math.sqrt(signal) * share, math.sqrt(alpha) * noise / above_noise, share * noise)
 
     def of(self, x: Tensor, z: Tensor, error: float | Tensor = 0.0) -> Independent:
         """The distribution at x and z_{t+1}, (..., D); wider where x is known up to a squared error, entry by entry."""
@@ -103,7 +107,10 @@ class Denoising(Conditional):
         return f"{super().extra_repr()}, above={self.above}, below={self.below}"
 
     def forward(self, condition: Tensor) -> Independent:
-        flat = self.step.of(self.guess(condition, self.log_snr), condition, self.error)
+        guessed = self.guess(condition, self.log_snr)
+        if guessed.shape != condition.shape:
+            raise ValueError(f"the guess at z {tuple(condition.shape)} is {tuple(guessed.shape)}: expected that shape")
+        flat = self.step.of(guessed, condition, self.error)
         mean, scale = (each.unflatten(-1, self.event) for each in (flat.mean, flat.stddev))
         return Independent(Normal(mean, scale, validate_args=False), len(self.event), validate_args=False)
 
@@ -153,8 +160,7 @@ class Diffusion(MHVAE):
         if not levels or max(map(abs, levels)) > _LARGEST or any(a <= b for a, b in pairwise(levels)):
             raise ValueError(f"log_snr is {levels}: expected numbers that fall, from {_LARGEST} at most to -{_LARGEST}")
         size = math.prod(shape_of(event))
-        shares = [1.0, *(_shares(level)[0] for level in levels)]
-        encoders = [Noising(size, above / below) for below, above in pairwise(shares)]
+        encoders = [Noising(size, *_alpha(below, above)) for below, above in pairwise([math.inf, *levels])]
         decoders = [Denoising(guess, size, above, below) for below, above in pairwise(levels)]
         last = BernoulliDenoising if binary else Denoising
         super().__init__(encoders, [last(guess, event, levels[0]), *decoders])
@@ -236,7 +242,7 @@ class BinaryGuess(nn.Module):
         hidden: layer sizes of the network.
         options: see `vaelib.nets.mlp`.
     Raises:
-        ValueError: Where there is no layer, or a size is no positive integer.
+        ValueError: Where there is no layer, a size is no positive integer, or the mean no tensor of D floats.
     """
 
     mean: Tensor
@@ -246,6 +252,9 @@ class BinaryGuess(nn.Module):
         self.body = nets.mlp(size + 3, hidden, **options)
         if not hidden:
             raise ValueError("hidden is empty: expected one or more layer sizes")
+        check_floating("mean", mean)
+        if mean.numel() != size:
+            raise ValueError(f"mean has {mean.numel()} entries: expected {size}, one for each of the data")
         self.head = nn.Linear(hidden[-1], size)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -310,6 +319,12 @@ def noised(x: Tensor, log_snr: float | Tensor) -> Independent:
 def _shares(log_snr: float) -> tuple[float, float]:
     """The shares of signal and noise, abar and 1 - abar."""
     return 1 / (1 + math.exp(-log_snr)), 0.0 if log_snr == math.inf else 1 / (1 + math.exp(log_snr))
+
+
+def _alpha(below: float, above: float) -> tuple[float, float]:
+    """alpha and 1 - alpha of the step between two log signal-to-noise ratios, each to all digits."""
+    signal, noise = _shares(above)
+    return signal / _shares(below)[0], -noise * math.expm1(above - below)
 
 
 def _vector(mean: Tensor, variance: Tensor) -> Independent:

@@ -68,6 +68,8 @@ def _numpy(path: Path) -> np.ndarray:
             chosen = found.files if len(found.files) == 1 else [name for name in NAMES if name in found.files]
             if len(chosen) == 1 and isinstance(one := found[chosen[0]], np.ndarray):
                 return one
+    except MemoryError:
+        raise ValueError(f"{path} is damaged, or too large: its header asks for more memory than there is") from None
     except damage as error:
         # NumPy's own words on pickles tell how to run the code of strangers.
         why = "pickled objects are never read, as they could run code" if "pickle" in str(error) else error
@@ -110,7 +112,7 @@ def _events(array: np.ndarray, path: Path) -> Tensor:
 
 
 def _pictures(folder: Path) -> Tensor:
-    """All pictures of the folder, in the order of their names: (N, C, H, W)."""
+    """All pictures of the folder, in the order of their names: (N, C, H, W). Bytes that are all 0 or 1 are masks."""
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURES and file.name[0] != ".")
     if not files:
         inner = any(file.is_dir() for file in folder.iterdir())
@@ -125,7 +127,7 @@ def _pictures(folder: Path) -> Tensor:
             sizes = f"{tuple(image.shape)}, and {files[0].name} {tuple(x.shape[1:])}"
             raise ValueError(f"{file} has shape {sizes}: expected one size and one mode; resize or convert them")
         x[index] = image
-    return x
+    return (255 * x).round() if x.max() <= 1 / 255 else x
 
 
 def _picture(file: Path) -> Tensor:
@@ -137,7 +139,10 @@ def _picture(file: Path) -> Tensor:
     with ExitStack() as stack:
         try:
             image = stack.enter_context(Image.open(file))
+            levels = str([tile[-1] for tile in image.tile])  # as the file keeps them, before it is read
             image.load()
         except Exception as error:  # Pillow's readers raise whatever they run into
             raise ValueError(f"{file} is damaged, or no picture: {error}") from error
+        if image.mode == "RGB" and (";16" in levels or "65535" in levels):
+            raise ValueError(f"{file} has 16 bits for a colour, of which pillow reads eight: expected one of 8 bits")
         return picture(image, str(file))

@@ -155,6 +155,8 @@ def picture(image: Any, where: str, dtype: torch.dtype | None = None) -> Tensor:
         deep = image.mode.startswith(("I", "F"))
         how = "np.asarray(image), divided by its white level" if deep else 'image.convert("RGB") or image.convert("L")'
         raise ValueError(f"{where} is a picture of mode {image.mode}: expected L or RGB; {how}")
+    if "transparency" in image.info:
+        raise ValueError(f"{where} has a transparent colour: expected none; what is behind it is for you to say")
     from PIL import ImageOps  # there, as somebody has made the picture
 
     upright = ImageOps.exif_transpose(image)  # as every viewer shows it

@@ -52,7 +52,7 @@ def pretrained(name: str) -> Hierarchy:
         ValueError: Another name.
         OSError: The file is missing or damaged.
     """
-    if name not in MODELS:
+    if not isinstance(name, str) or name not in MODELS:
         raise ValueError(f"no pretrained model is called {name!r}: expected one of {', '.join(MODELS)}")
     with RandomStream(seed=0), torch.device("cpu"):  # the weights that are drawn here are overwritten
         model = MODELS[name]().half()

@@ -27,6 +27,8 @@ a list of log p(x), (b,) for each; an estimator of the gradient as a function of
 """
 
 import importlib.util
+import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -315,20 +317,26 @@ def right_form(posterior: bool) -> tuple[str, ...]:
 
 
 def from_file(place: str) -> Callable[..., Any]:
-    """The function that FILE.py:name stands for.
+    """The function that FILE.py:name stands for. The file is executed, and may import what lies beside it.
 
     Raises:
-        ValueError: Where there is no such file, or no such function in it.
+        ValueError: Where there is no such file, no such function in it, or the file ends in an error.
     """
     file, _, name = place.rpartition(":")
     path = Path(file).expanduser()
     if not file or not path.is_file():
         raise ValueError(f"{place!r}: expected FILE.py:function, with a file that exists")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"audited_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{file}: expected a file of Python, FILE.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[spec.name] = module  # where dataclasses look for it
+    sys.path.insert(0, str(path.parent.absolute()))  # as of a program
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever the file runs into
+        lines = [f", line {at.lineno}" for at in traceback.extract_tb(error.__traceback__) if at.filename == str(path)]
+        raise ValueError(f"{file}{''.join(lines[-1:])}: {type(error).__name__}: {error}") from error
     found = getattr(module, name, None)
     if not callable(found):
         raise ValueError(f"{file} has no function {name!r}")

@@ -229,7 +229,7 @@ EXERCISES = (
         ),
         solution="Distortion $+ \\beta\\,$rate, divided by $\\beta$, is $\\frac{\\|x - \\hat "
         "x\\|^2}{2\\beta\\sigma^2} + $ rate, but for constants: a VAE of the noise $\\sqrt\\beta\\,\\sigma$. By "
-        "(11.3) its unit has the rate $\\tfrac12 \\ln\\max\\big(1, \\frac{\\ell}{\\beta\\sigma^2}\\big)$. It lives as "
+        "(11.3) its unit has the rate $\\tfrac12 \\log\\max\\big(1, \\frac{\\ell}{\\beta\\sigma^2}\\big)$. It lives as "
         "long as $\\beta < \\ell/\\sigma^2$. So a *warm-up* that begins at $\\beta = 0$ begins with all units awake, "
         "and they fall asleep one by one, the weakest first, if it goes too far; those with $\\ell > \\sigma^2$ stay "
         "to the end. And a mean over $D$ pixels ($\\beta = D$) is a noise $\\sqrt D$ times as large. (Only for a "
@@ -278,7 +278,7 @@ EXERCISES = (
         solution="```python\nfitted = exact.ppca(x, 20)\nvalues = fitted.eigenvalues[:20]\nlast = "
         "values[0].sqrt()\n\ndef rate(sigma):\n    return (values / sigma**2).clamp(min=1).log().sum() / "
         "2\n```\n\nThe largest eigenvalue is 1.26, so the last unit dies at $\\sigma = 1.123$. A tenth below "
-        "that, this unit carries $-\\ln 0.9 = 0.105$ nats, and it is alone: the second eigenvalue, 0.84, is less than "
+        "that, this unit carries $-\\log 0.9 = 0.105$ nats, and it is alone: the second eigenvalue, 0.84, is less than "
         "$0.81 \\cdot 1.26$. A tenth above, none carries anything. The common $\\sigma = 1$ is only just "
         "below. A noise that is *learned* goes down to 0.12, the root of the mean variance that is left out, and all "
         "twenty units live, with 30.0 nats in all.",
