@@ -284,10 +284,10 @@ What is there for comparison is not judged; of it, `flat, VampPrior` minus `flat
 were added when the first results were known.
 {len(results["rows"])} of {planned} trainings are done. A model is in the table from three seeds on; nothing is said
 of a statement before all {len(SEEDS)} are there. A statement with several lines for a data set holds where all of them
-hold, and fails where one fails (said when the results were known); an interval misses once in twenty. Statement 4 has no rule: chapter 12 describes what was found. Told right: the
-share of digits, or of the Cave's solids, that a linear map tells right from a level's posterior means (not
-on OMNIGLOT). The active units of `depth.json` were counted with the noise of ten draws in them, which may make a unit
-or two too many where a level's posterior depends on another level.
+hold, and fails where one fails (said when the results were known); an interval misses once in twenty. Statement 4 has
+no rule: chapter 12 describes what was found. Told right: the share of digits, or of the Cave's solids, that a linear
+map tells right from a level's posterior means (not on OMNIGLOT). The active units of `depth.json` were counted with the
+noise of ten draws in them, which may make a unit or two too many where a level's posterior depends on another level.
 
 {table}
 

@@ -148,9 +148,9 @@ def page(results: dict[str, Any]) -> str:
 
 Test NLL in nats per image: dynamic MNIST, {EPOCHS} epochs of 50,000 images, {IMAGES:,} test images binarised once,
 {SAMPLES} importance samples. `flat` is a VAE of 50 latents; the others have 100 and 50. `mhvae` infers bottom-up;
-`ladder` and `hvae` infer top-down; p(x | ...) sees z1 alone in `mhvae` and `ladder`, both levels in `hvae`. The warm-up takes
-{WARM_UP:.0f} epochs. Behind ± stands the standard error over the three seeds, which has two degrees of freedom; in
-brackets that over the images.
+`ladder` and `hvae` infer top-down; p(x | ...) sees z1 alone in `mhvae` and `ladder`, both levels in `hvae`. The
+warm-up takes {WARM_UP:.0f} epochs. Behind ± stands the standard error over the three seeds, which has two degrees of
+freedom; in brackets that over the images.
 
 {table}
 

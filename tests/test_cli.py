@@ -510,6 +510,11 @@ def test_the_optimizer_and_the_clipping_change_the_training(own, tmp_path, vaeli
         (["train", "--out", "x", "--model", "vae", "--latents", "4,3"], 1, "expected one level of each, such as --lat"),
         (["train", "--out", "x", "--model", "vae", "--hidden", "8/5"], 1, "expected one level of each, such as --lat"),
         (
+            ["train", "--out", "x", "--model", "vae", "--latents", "4,3", "--hidden", "8/5"],
+            1,
+            "expected one level of each, such as --lat",
+        ),
+        (
             ["train", "--out", "x", "--latents", "4,3", "--hidden", "8"],
             1,
             "expected as many levels of each, such as --",

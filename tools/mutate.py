@@ -5,9 +5,9 @@
     python tools/mutate.py bounds --most 1000     more of them
 
 First each test file runs once under coverage, so that a mutant meets only the tests that reach its line, processes that
-they start included, the fastest first, for 20 seconds or so. Then each mutant is written into a copy of the project and
-tested in a fork of this process, which has imported torch already. Results: build/mutation.json and build/mutation.md.
-It needs an operating system that can fork.
+they start included, for 20 seconds or so, first those that reach little else. Then each mutant is written into a copy of
+the project and tested in a fork of this process, which has imported torch already. Results: build/mutation.json and
+build/mutation.md. It needs an operating system that can fork.
 """
 
 import argparse
@@ -297,12 +297,12 @@ def kept(file: str) -> Path:
 
 
 def chosen(mutant: Mutant, tests: dict[str, Any]) -> list[str]:
-    """The tests that reach a mutant, the fastest first, within the budget, but one at least."""
+    """The tests that reach a mutant, within the budget, but one at least; first those that reach least, as they know best."""
     first, last = mutant.reach
     reach = [
         name for name, (_, at) in tests.items() if any(first <= line <= last for line in at.get(mutant.module, []))
     ]
-    reach.sort(key=lambda name: tests[name][0])
+    reach.sort(key=lambda name: sum(map(len, tests[name][1].values())))
     spent = itertools.accumulate(tests[name][0] for name in reach)
     within = [name for name, seconds in zip(reach, spent, strict=True) if seconds < BUDGET]
     return within or reach[:1]
