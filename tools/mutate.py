@@ -5,8 +5,8 @@
     python tools/mutate.py bounds --most 1000     more of them
 
 First each test file runs once under coverage, so that a mutant meets only the tests that reach its line, processes that
-they start included, for 20 seconds or so, first those that reach little else. Then each mutant is written into a copy of
-the project and tested in a fork of this process, which has imported torch already. Results: build/mutation.json and
+they start included, for 20 seconds or so, first those that reach little else. Then each mutant is written into a copy
+of the project and tested in a fork of this process, which has imported torch already. Results: build/mutation.json and
 build/mutation.md. It needs an operating system that can fork.
 """
 
@@ -297,7 +297,7 @@ def kept(file: str) -> Path:
 
 
 def chosen(mutant: Mutant, tests: dict[str, Any]) -> list[str]:
-    """The tests that reach a mutant, within the budget, but one at least; first those that reach least, as they know best."""
+    """The tests that reach a mutant, within the budget, but one at least: first those that reach little else."""
     first, last = mutant.reach
     reach = [
         name for name, (_, at) in tests.items() if any(first <= line <= last for line in at.get(mutant.module, []))
