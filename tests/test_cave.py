@@ -319,6 +319,19 @@ def test_impossible_latents_are_one_clear_error(change, message):
         cave.render(change(latents))
 
 
+@pytest.mark.parametrize("kind", [torch.Tensor.numpy, torch.Tensor.tolist, list, lambda z: None])
+def test_latents_that_are_no_tensor_are_one_clear_error(kind):
+    latents = cave.place().repeat(2, 1)
+    for draw, given in ((cave.render, kind(latents)), (cave.scene, kind(latents[0]))):
+        with pytest.raises(ValueError, match=f"latents is {type(given).__name__}: expected a tensor; torch.as_tensor"):
+            draw(given)
+
+
+def test_whole_numbers_are_latents():
+    latents = torch.tensor([[3, 1, 0, 0, 0, 0, 0, 4, 0, 0]])
+    assert torch.equal(cave.render(latents), cave.render(latents.double()))
+
+
 def test_a_solid_stands_upright_in_the_middle_of_the_cave_unless_told_otherwise():
     want = torch.tensor([4, 0.42, 0, 0, 0.1, 0, 0, 5.2, 0, 0])
     assert torch.equal(cave.place("pyramid", roll=0.1), want)

@@ -53,7 +53,15 @@ def test_ink_is_dark_on_light():
     assert black[:3] == pytest.approx(0)
 
 
-@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16, "array", "channel", "bits", "booleans"])
+def looks(ax) -> set[tuple[bytes, bytes]]:
+    """The colours and markers of the entries of the legend."""
+    return {(group.get_facecolor().tobytes(), group.get_paths()[0].vertices.tobytes()) for group in ax.collections}
+
+
+KINDS = ["array", "channel", "bits", "booleans", "list", "arrays", "numbers", "flipped", "swapped"]
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16, *KINDS])
 def test_grey_images_of_every_kind_are_the_same_picture(kind):
     images = torch.bernoulli(torch.full((5, 1, 4, 3), 0.5), generator=torch.Generator().manual_seed(0))
     changes = {
@@ -61,6 +69,11 @@ def test_grey_images_of_every_kind_are_the_same_picture(kind):
         "channel": lambda x: x[:, 0],
         "bits": lambda x: x.to(torch.uint8),
         "booleans": lambda x: x.bool(),
+        "list": lambda x: list(x.clone().requires_grad_()),
+        "arrays": lambda x: [image.numpy() for image in x],
+        "numbers": lambda x: x.tolist(),
+        "flipped": lambda x: x.flip(3).numpy()[..., ::-1],
+        "swapped": lambda x: x.numpy().astype(">f4"),
     }
     changed = changes[kind](images) if isinstance(kind, str) else images.to(kind).requires_grad_()
     want, got = (drawn(plots.image_grid(x, columns=2)) for x in (images, changed))
@@ -102,6 +115,27 @@ def test_draws_of_a_colour_model_can_be_looked_at(likelihood):
     assert drawn(plots.reconstructions({"x": x, "from z": model.reconstruct(x)})).shape == (22, 72, 4)
 
 
+def test_images_are_upright_square_and_unruled_whatever_the_user_has_set():
+    images = torch.arange(3 * 4 * 5).view(3, 4, 5) / 60
+    settings = {"image.origin": "lower", "image.aspect": "auto", "axes.grid": True, "axes.grid.which": "both"}
+    settings |= {"xtick.minor.visible": True, "ytick.minor.visible": True}
+    for draw in (plots.image_grid, lambda x: plots.reconstructions({"x": x, "y": 1 - x})):
+        pictures = []
+        for changed in ({}, settings):
+            with plt.rc_context(changed):
+                ax = draw(images)
+                ticks = [tick for axis in (ax.xaxis, ax.yaxis) for tick in (*axis.majorTicks, *axis.get_minor_ticks())]
+                assert not (ax.axison and any(tick.gridline.get_visible() for tick in ticks))
+                pictures.append((ax.get_ylim(), ax.get_aspect(), ax.get_images()[0].get_extent()))
+        assert pictures[0] == pictures[1]
+
+
+def test_the_names_in_a_graph_can_be_read_whatever_the_user_has_set():
+    with plt.style.context("dark_background"):  # which writes in white
+        ax = plots.graph([(1, 0)], [])
+        assert {text.get_color() for text in ax.texts if text.get_text()} == {"black"}
+
+
 def test_reconstructions_label_every_row():
     x = torch.rand(5, 1, 4, 4)
     ax = plots.reconstructions({"x": x, "from z1": 1 - x})
@@ -119,13 +153,29 @@ def test_rows_of_colour_keep_their_order():
 
 def test_rows_of_grey_images_may_differ_in_the_channel_axis():
     x = torch.rand(5, 1, 4, 4)
-    assert drawn(plots.reconstructions({"a": x, "b": x[:, 0], "c": x.numpy()})).shape == (18, 30)
+    assert drawn(plots.reconstructions({"a": x, "b": x[:, 0], "c": x.numpy(), "d": list(x)})).shape == (24, 30)
+
+
+def test_rows_of_lists_that_differ_are_told_in_words():
+    with pytest.raises(ValueError, match=r"shapes \[\(2, 4, 4\), \(2, 4, 5\)\]: expected one or more rows"):
+        plots.reconstructions({"a": torch.zeros(2, 4, 4), "b": [torch.zeros(4, 5)] * 2})
 
 
 def test_latent_scatter_tells_labels_apart_without_colour_alone():
     ax = plots.latent_scatter(torch.randn(100, 2), torch.arange(100) % 10)
-    looks = {(c.get_facecolor().tobytes(), c.get_paths()[0].vertices.tobytes()) for c in ax.collections}
-    assert len(looks) == 10
+    assert len(looks(ax)) == 10
+
+
+@pytest.mark.parametrize(
+    "labels", [[0, 21], [5, 26], [-1, 20], [1, 22, 43], list(range(1, 22)), [2**62, 0], list(range(0, 420, 21))]
+)
+@pytest.mark.parametrize("names", [False, True])
+def test_no_two_integers_share_a_look(labels, names):
+    if names:
+        labels = [label for label in labels if 0 <= label < 500]
+    named = [f"c{i}" for i in range(500)] if names else None
+    ax = plots.latent_scatter(torch.randn(len(labels), 2), labels, named)
+    assert len(looks(ax)) == len(groups(ax)) == len(labels)
 
 
 def test_a_digit_keeps_its_colour_whichever_others_are_there():
@@ -165,8 +215,25 @@ def test_labels_of_every_kind_have_a_legend_and_their_points(labels, legend):
     first = [i for i, label in enumerate(labels) if str(label) == str(labels[0])]
     of_first = next(points for points in groups(ax).values() if np.allclose(points[0], z[0, :2]))
     assert np.allclose(of_first, z[first, :2])
-    looks = {(c.get_facecolor().tobytes(), c.get_paths()[0].vertices.tobytes()) for c in ax.collections}
-    assert len(looks) == len(legend)
+    assert len(looks(ax)) == len(legend)
+
+
+def test_a_label_that_matplotlib_would_hide_is_in_the_legend_in_quotes():
+    def legend(labels, names=None):
+        ax = plots.latent_scatter(torch.randn(len(labels), 2), labels, names)
+        return [text.get_text() for text in ax.get_legend().get_texts()]
+
+    assert legend(["_a", "b", ""]) == ["''", "'_a'", "b"]
+    assert legend([0, 1], ["_none", "one"]) == ["'_none'", "one"]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_floats_that_six_digits_do_not_tell_apart_have_names_in_full(kind):
+    labels = np.array([1e6 + 0.1, 1e6 + 0.2, 1e6 + 0.3, 0.5], dtype=kind)
+    ax = plots.latent_scatter(torch.randn(4, 2), labels)
+    assert [float(name) for name in groups(ax)] == pytest.approx(sorted(labels.tolist()), rel=1e-7)
+    assert next(iter(groups(ax))) == "0.5"
+    assert len(groups(ax)) == 4
 
 
 def test_names_are_for_integers_and_booleans():
@@ -179,19 +246,35 @@ def test_names_are_for_integers_and_booleans():
             plots.latent_scatter(z, labels, names=["no", "yes"])
 
 
-@pytest.mark.parametrize("labels", [torch.arange(21) / 2, np.linspace(-1, 1, 21), [0.1 * i for i in range(21)]])
-def test_many_real_labels_have_a_colour_scale(labels):
-    ax = plots.latent_scatter(torch.randn(21, 2), labels)
+@pytest.mark.parametrize(
+    "labels",
+    [
+        torch.arange(21) / 2,
+        np.linspace(-1, 1, 21),
+        [0.1 * i for i in range(21)],
+        torch.arange(22),
+        torch.arange(22, dtype=torch.uint8),
+        np.arange(1_623) - 5,
+    ],
+)
+def test_many_numbers_have_a_colour_scale(labels):
+    ax = plots.latent_scatter(torch.randn(len(labels), 2), labels)
     assert ax.get_legend() is None
     (points,) = ax.collections
     assert np.allclose(points.get_array(), labels)
     assert [axes.get_ylabel() for axes in ax.figure.axes] == ["latent dimension 2", "label"]
 
 
-def test_many_integers_and_many_words_keep_their_legend():
-    for labels in (torch.arange(30), [f"w{i:02}" for i in range(30)]):
-        ax = plots.latent_scatter(torch.randn(30, 2), labels)
-        assert len(ax.get_legend().get_texts()) == 30
+def test_a_legend_has_up_to_21_entries_and_more_are_refused_in_words():
+    numbers, words = list(range(21)), [f"w{i:02}" for i in range(22)]
+    for labels, names in ((numbers, None), (numbers, words), (words[:21], None)):
+        ax = plots.latent_scatter(torch.randn(21, 2), labels, names)
+        assert len(ax.get_legend().get_texts()) == len(looks(ax)) == 21
+    plt.close("all")
+    for labels, names in (([*numbers, 21], words), (words, None)):
+        with pytest.raises(ValueError, match="labels have 22 different values: expected at most 21"):
+            plots.latent_scatter(torch.randn(22, 2), labels, names)
+    assert not plt.get_fignums()
 
 
 def test_a_point_without_a_label_is_still_drawn():
@@ -221,6 +304,12 @@ def test_spread_is_where_the_density_of_a_gaussian_has_fallen_to_exp_minus_two()
     fallen = (gaussian.log_prob(points) - gaussian.log_prob(gaussian.mean)).sum(1)
     assert torch.allclose(fallen, torch.full((200,), -2.0, dtype=torch.float64))
     assert ax.lines[0].get_color() == "red"
+
+
+@pytest.mark.parametrize(("mean", "stddev"), [((0, 0), 1), (0, (1, 1)), ((0, 0, 0), (1, 1, 1)), (torch.zeros(2), [1])])
+def test_a_spread_of_other_than_two_numbers_each_is_refused_in_words(mean, stddev):
+    with pytest.raises(ValueError, match=r"mean \(.*\) and stddev \(.*\): expected \(2,\) each"):
+        plots.spread(mean, stddev, plt.subplots()[1])
 
 
 def test_plots_need_neither_the_training_nor_matplotlib_to_be_imported():
@@ -262,6 +351,19 @@ def test_rate_per_level_has_a_line_per_level():
         lambda: plots.image_grid(torch.full((2, 3, 4, 4), 255, dtype=torch.uint8)),
         lambda: plots.image_grid(np.full((2, 4, 4), 2)),
         lambda: plots.image_grid(torch.zeros(2, 4, 4), columns=0),
+        lambda: plots.image_grid(None),
+        lambda: plots.image_grid([None]),
+        lambda: plots.image_grid([torch.distributions.Normal(0, 1)]),
+        lambda: plots.image_grid(torch.zeros(2, 4, 4, dtype=torch.complex64)),
+        lambda: plots.image_grid([torch.zeros(4, 4), torch.zeros(4, 5)]),
+        lambda: plots.image_grid([np.zeros((4, 4)), np.zeros((4, 5))]),
+        lambda: plots.image_grid(torch.distributions.Normal(torch.zeros(2, 4, 4), 1)),  # `.mean` was forgotten
+        lambda: plots.image_grid(vl.Split(torch.zeros(2, 1, 4, 4))),
+        lambda: plots.reconstructions([torch.zeros(2, 4, 4)]),
+        lambda: plots.reconstructions({"a": None}),
+        lambda: plots.reconstructions({"a": torch.tensor(0.0)}),
+        lambda: plots.reconstructions({"a": torch.distributions.Normal(torch.zeros(2, 4, 4), 1)}),
+        lambda: plots.graph([], []),
         lambda: plots.reconstructions({}),
         lambda: plots.reconstructions({"a": torch.zeros(2, 4, 4), "b": torch.zeros(3, 4, 4)}),
         lambda: plots.reconstructions({"a": torch.zeros(2, 4, 4), "b": torch.zeros(2, 4, 5)}),
@@ -296,6 +398,13 @@ def test_gap_bars_stack_the_elbo_and_the_gap_up_to_the_evidence():
     own = plots.gap_bars([-3.0, -2.0], [-1.0, -1.5], at=[1, 5])  # a line for each bar, from a floor below them
     assert [bar.get_x() + bar.get_width() / 2 for bar in own.containers[0]] == [1, 5]
     assert own.get_ylim()[0] == -3.5
+
+
+@pytest.mark.parametrize("beyond", [0.0, 1e-7, -1e-7])  # one ELBO is log p(x), or is but for rounding
+def test_bars_without_a_gap_stand_on_a_floor_a_little_below_them(beyond):
+    ax = plots.gap_bars([-3.0, -3.0], -3.0 + beyond)
+    assert [bar.get_height() for bar in ax.containers[0]] == [0.25, 0.25]
+    assert ax.get_ylim()[0] == -3.25
 
 
 @pytest.mark.parametrize(
@@ -334,10 +443,18 @@ def test_what_is_no_history_is_refused_in_words(draw, given):
 
 
 @pytest.mark.parametrize("draw", [plots.training_curves, plots.rate_per_level])
-def test_a_part_of_a_history_is_drawn(draw):
-    axes = draw(history()[1:])
-    assert len(axes.lines[0].get_xdata()) == len(history()) - 1
-    plt.close()
+@pytest.mark.parametrize("valid", [True, False])
+def test_a_part_of_a_history_is_drawn_at_its_own_epochs(draw, valid):
+    lines = [line for line in draw(history(valid=valid)[1:]).lines if not line.get_label().startswith("_")]
+    assert {tuple(line.get_xdata()) for line in lines} == {(2, 3)}
+
+
+def test_validation_data_are_drawn_at_the_epochs_that_have_them():
+    mixed = vl.History([*history(valid=False)[:1], *history()[1:]])
+    training, validation = plots.training_curves(mixed).lines
+    assert (list(training.get_xdata()), list(validation.get_xdata())) == ([1, 2, 3], [2, 3])
+    assert list(validation.get_ydata()) == [99, 98]
+    assert list(plots.rate_per_level(mixed).lines[0].get_xdata()) == [2, 3]
 
 
 def test_no_elbo_may_exceed_the_evidence():
@@ -349,11 +466,16 @@ def test_no_elbo_may_exceed_the_evidence():
 def test_a_graph_has_a_circle_for_each_variable_and_an_arrow_for_each_dependence():
     ax = plots.graph([(2, 1), (1, 0), (2, 0)], [(0, 1), (1, 2)], title="HVAE")
     circles = {text.get_text(): text.get_position() for text in ax.texts if text.get_text()}
-    assert circles == {"$x$": (0, 0), "$z_1$": (0, 1), "$z_2$": (0, 2)}
+    assert circles == {"$x$": (0, 0), "$z_{1}$": (0, 1), "$z_{2}$": (0, 2)}
     arrows = [(a.xyann[1], a.xy[1], a.arrow_patch.get_edgecolor()) for a in ax.texts if not a.get_text()]
     solid, dashed = (to_rgba(colour) for colour in plots.COLOURS[:2])
     assert arrows == [(2, 1, solid), (1, 0, solid), (2, 0, solid), (0, 1, dashed), (1, 2, dashed)]
     assert ax.get_title() == "HVAE"
+
+
+def test_the_index_of_a_level_from_ten_on_is_one_number():
+    names = [text.get_text() for text in plots.graph([(10, 9)], []).texts if text.get_text()]
+    assert names[-2:] == ["$z_{9}$", "$z_{10}$"]
 
 
 @pytest.fixture

@@ -36,6 +36,34 @@ def test_far_solids_are_drawn_before_near_ones_each_as_opaque_as_asked(ax):
     assert set(faces(ax, 3)[:, 3]) == {0.8}
 
 
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_opacities_may_be_a_list_an_array_or_a_tensor(ax, kind):
+    draw_cave(ax, torch.stack([cave.place(depth=4.6), cave.place(depth=5.4)]), opacity=kind([1.0, 0.5]))
+    assert set(faces(ax, 2)[:, 3]) == {0.5}
+    assert set(faces(ax, 3)[:, 3]) == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("solids", "opacity", "says"),
+    [
+        (cave.place()[None][:0], (), r"solids is of shape \(0, 10\): expected a tensor \(n, 10\) with n >= 1"),
+        (cave.place(), (), r"solids is of shape \(10,\): expected"),
+        ([cave.place()], (), "solids is list: expected"),
+        (cave.place()[None], (1.0, 0.5), "opacity has 2 entries: expected 1, one for each solid"),
+    ],
+)
+def test_other_solids_and_opacities_are_one_clear_error(ax, solids, opacity, says):
+    with pytest.raises(ValueError, match=says):
+        draw_cave(ax, solids, opacity)
+    assert not ax.collections  # nothing is drawn before
+
+
+def test_the_fire_burns_whatever_marker_the_user_has_set(ax):
+    with plt.rc_context({"scatter.marker": "x"}):  # whose lines have no width here
+        draw_cave(ax, cave.place()[None])
+    assert all(len(part.get_paths()[0]) > 10 for part in ax.collections if part.zorder == 99)
+
+
 def test_rays_end_at_the_solid_or_at_the_left_half_of_its_shadow(ax):
     row = cave.place("sphere", fire_x=0.1, fire_y=-0.2)
     draw_cave(ax, row[None])

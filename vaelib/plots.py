@@ -21,18 +21,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from .training import History
+    from .training.run import Epoch
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
+# Ten digits need more than the seven colours: the marker tells apart what shares a colour.
+_LOOKS = tuple((colour, marker) for marker in "ox^" for colour in COLOURS)
 
-def image_grid(images: Tensor, columns: int = 8, title: str | None = None, ax: "Axes | None" = None) -> "Axes":
+
+def image_grid(images: Any, columns: int = 8, title: str | None = None, ax: "Axes | None" = None) -> "Axes":
     """Images side by side, `columns` in a row: grey ones as ink, dark on light, and colour ones in their colours.
 
     Args:
-        images: values in [0, 1] of shape (N, 1, H, W) or (N, H, W), ink, or (N, 3, H, W), red, green and blue. Values
-            outside are drawn as the nearest inside.
+        images: values in [0, 1] of shape (N, 1, H, W) or (N, H, W), ink, or (N, 3, H, W), red, green and blue: a
+            tensor, an array or a list of them. Values outside are drawn as the nearest inside.
     Raises:
-        ValueError: For images of another shape or integers above 1, and for `columns` that is no positive integer.
+        ValueError: For what holds no numbers, images of another shape or integers above 1, and for `columns` that is
+            no positive integer.
     """
     (columns,) = integers(columns=columns)
     tiles = _tiles(images, columns)
@@ -41,17 +46,20 @@ def image_grid(images: Tensor, columns: int = 8, title: str | None = None, ax: "
     return ax
 
 
-def reconstructions(rows: Mapping[str, Tensor], title: str | None = None, ax: "Axes | None" = None) -> "Axes":
+def reconstructions(rows: Mapping[str, Any], title: str | None = None, ax: "Axes | None" = None) -> "Axes":
     """One labelled row of images each, such as {"x": x, "from z1": model.reconstruct(x)}.
 
     Args:
         rows: images by label, of the kinds that `image_grid` takes; as many in each row, and of one size.
     Raises:
-        ValueError: For rows that differ in the number, the size or the channels of their images, and as `image_grid`.
+        ValueError: For rows that differ in the number, the size or the channels of their images or have no labels,
+            and as `image_grid`.
     """
-    tiles = [_tiles(images, max(1, len(images))) for images in rows.values()]
+    if not isinstance(rows, Mapping):
+        raise ValueError(f'rows is {type(rows).__name__}: expected images by label, such as {{"x": x}}')
+    tiles = [_tiles(images, None) for images in rows.values()]
     if len({row.shape for row in tiles}) != 1:
-        shapes = [tuple(images.shape) for images in rows.values()]
+        shapes = [_array(images).shape for images in rows.values()]
         raise ValueError(f"the rows hold images of shapes {shapes}: expected one or more rows of the same shape")
     height, width = tiles[0].shape[:2]
     ax = _picture(np.concatenate(tiles), 7 * len(rows) * height / width + 0.4, title, ax)
@@ -59,6 +67,7 @@ def reconstructions(rows: Mapping[str, Tensor], title: str | None = None, ax: "A
     ax.set_yticks([height * (i + 0.5) for i in range(len(rows))], list(rows))
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
+    ax.grid(False, which="both")  # a user's grid would be ruled across the images
     return ax
 
 
@@ -67,14 +76,16 @@ def latent_scatter(
 ) -> "Axes":
     """The first two coordinates of latents, one colour and one marker per label.
 
-    Labels that are real numbers with more than 20 different values get a colour scale in place of a legend.
+    Real numbers with more than 20 different values, and integers without `names` with more than 21, as many as there
+    are looks, get a colour scale in place of a legend.
 
     Args:
         latents: (N, L) with L >= 2.
         labels: (N,), a tensor, an array or a list of integers, floats, strings or booleans.
         names: what the legend calls the integer labels 0, 1, ...
     Raises:
-        ValueError: Where the shapes differ from these, or `names` has no entry for a label.
+        ValueError: Where the shapes differ from these, `names` has no entry for a label, or a legend would have more
+            than 21.
     """
     points, labels = _array(latents), _array(labels)
     if points.ndim != 2 or points.shape[1] < 2 or labels.shape != points.shape[:1]:
@@ -82,19 +93,18 @@ def latent_scatter(
     if labels.dtype == object:  # as pandas keeps strings
         labels = labels.astype(str)
     distinct, places = np.unique(labels, return_inverse=True)
-    legend = _legend(distinct, names)
+    most = {"f": 20, "i": len(_LOOKS), "u": len(_LOOKS)}.get(labels.dtype.kind, math.inf)
+    legend = None if names is None and len(distinct) > most else _legend(distinct, names)
     ax = _axes(ax, (6.4, 5.4))
     scatter = functools.partial(ax.scatter, s=9, alpha=0.7, linewidths=0.8)
-    if labels.dtype.kind == "f" and len(distinct) > 20:
+    if legend is None:
         import matplotlib
 
         colours = matplotlib.colormaps["viridis"].with_extremes(bad="lightgrey")
         drawn = scatter(*points.T[:2], c=labels, cmap=colours, plotnonfinite=True)  # points without a label as well
         ax.figure.colorbar(drawn, ax=ax, label="label")
     else:
-        # Ten digits need more than the seven colours: the marker tells apart what shares a colour.
-        for place, (number, name) in enumerate(legend):
-            colour, marker = COLOURS[number % len(COLOURS)], "ox^"[number // len(COLOURS) % 3]
+        for place, ((colour, marker), name) in enumerate(legend):
             scatter(*points[places == place].T[:2], label=name, color=colour, marker=marker)
         ax.legend(markerscale=2, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     ax.set(xlabel="latent dimension 1", ylabel="latent dimension 2", title=title)
@@ -109,11 +119,15 @@ def spread(mean: Any, stddev: Any, ax: "Axes", deviations: float = 2, **style: A
     Args:
         mean, stddev: two numbers each, for the two axes.
         style: of the line, such as `color` and `ls`.
+    Raises:
+        ValueError: Where one of them is not two numbers.
     """
+    middle, radius = _array(mean), _array(stddev)
+    if middle.shape != (2,) or radius.shape != (2,):
+        raise ValueError(f"mean {middle.shape} and stddev {radius.shape}: expected (2,) each, one for each axis")
     angle = np.linspace(0, 2 * np.pi, 200)
     across, up = (
-        m + deviations * s * turn
-        for m, s, turn in zip(_array(mean), _array(stddev), (np.cos(angle), np.sin(angle)), strict=True)
+        m + deviations * s * turn for m, s, turn in zip(middle, radius, (np.cos(angle), np.sin(angle)), strict=True)
     )
     ax.plot(across, up, **style)
     return ax
@@ -126,8 +140,10 @@ def training_curves(history: "History", title: str = "Training", ax: "Axes | Non
         ValueError: Where `history` is neither what `fit` returned nor a part of it.
     """
     _check_history(history)
-    curves = (("training", "o--", history.train), ("validation", "o-", history.valid))
-    lines = [(name, style, [-summary.elbo for summary in curve]) for name, style, curve in curves if curve]
+    curves = (("training", "o--", history, history.train), ("validation", "o-", _validated(history), history.valid))
+    lines = [
+        (name, style, epochs, [-summary.elbo for summary in curve]) for name, style, epochs, curve in curves if curve
+    ]
     return _by_epoch(lines, 3, "-ELBO", title, ax)
 
 
@@ -139,7 +155,8 @@ def rate_per_level(history: "History", title: str = "Rate of each level", ax: "A
     """
     _check_history(history)
     levels = zip(*(summary.rates for summary in history.valid or history.train), strict=True)
-    lines = ((f"z{level + 1}", "os^Dv"[level % 5] + "-", rates) for level, rates in enumerate(levels))
+    epochs = _validated(history) or history
+    lines = ((f"z{level + 1}", "os^Dv"[level % 5] + "-", epochs, rates) for level, rates in enumerate(levels))
     ax = _by_epoch(lines, 4, "rate", title, ax)
     ax.axhline(0, color="black", lw=0.8)
     return ax
@@ -172,9 +189,12 @@ def gap_bars(
     if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
         raise ValueError("an ELBO or log p(x) is NaN or infinite: expected finite numbers")
     upper = np.broadcast_to(upper, lower.shape)
-    if (excess := float((lower - upper).max())) > 1e-6 * max(1, np.abs(upper).max()):
+    rounding = 1e-6 * max(1, np.abs(upper).max())
+    if (excess := float((lower - upper).max())) > rounding:
         raise ValueError(f"an ELBO exceeds log p(x) by {excess:.3g} nats: expected a lower bound")
-    floor = float(lower.min() - 0.25 * (upper.max() - lower.min())) if floor is None else floor
+    if floor is None:
+        height = float(upper.max() - lower.min())
+        floor = float(lower.min()) - 0.25 * (height if height > rounding else 1)
     ax = _axes(ax, (6.4, 3.6))
     ax.bar(places, lower - floor, width, bottom=floor, color=COLOURS[0], alpha=0.85, label="ELBO")
     ax.bar(places, upper - lower, width, bottom=lower, color=COLOURS[1], label="gap")
@@ -212,18 +232,24 @@ def graph(
 
     Args:
         generates, infers: arrows (from, to), where 0 is x and t is z_t.
+    Raises:
+        ValueError: Where there is no arrow.
     """
-    ax = _axes(ax, (2, 3))
     kinds = ((list(generates), COLOURS[0], "-"), (list(infers), COLOURS[1], (0, (4, 2))))
+    levels = [level for arrows, *_ in kinds for arrow in arrows for level in arrow]
+    if not levels:
+        raise ValueError("generates and infers are empty: expected arrows (from, to), such as (1, 0) from z_1 to x")
+    ax = _axes(ax, (2, 3))
     for arrows, colour, dash in kinds:
         for start, end in arrows:
             bend = (0.25 if abs(start - end) == 1 else 0.55) * (1 if dash != "-" else -1) * (1 if start > end else -1)
             look = {"arrowstyle": "-|>", "color": colour, "ls": dash, "lw": 1.6, "shrinkA": 13, "shrinkB": 13}
             ax.annotate("", (0, end), (0, start), arrowprops=look | {"connectionstyle": f"arc3,rad={bend}"})
-    top = max(max(arrow) for arrows, *_ in kinds for arrow in arrows)
+    top = max(levels)
     for level in range(top + 1):
         circle = {"boxstyle": "circle", "fc": "white" if level else "0.85"}
-        ax.text(0, level, f"$z_{level}$" if level else "$x$", ha="center", va="center", bbox=circle)
+        name = f"$z_{{{level}}}$" if level else "$x$"
+        ax.text(0, level, name, ha="center", va="center", color="black", bbox=circle)
     ax.set(xlim=(-1, 1), ylim=(-0.35, top + 0.35))
     ax.set_title(title or "", loc="center")
     ax.set_axis_off()
@@ -245,6 +271,11 @@ def _check_history(history: Any) -> None:
         )
 
 
+def _validated(history: "History") -> "list[Epoch]":
+    """The epochs whose summaries `history.valid` has."""
+    return [epoch for epoch in history if epoch.valid is not None]
+
+
 def _array(values: Any) -> np.ndarray:
     if isinstance(values, list | tuple) and any(isinstance(value, Tensor) for value in values):
         return np.stack([_array(value) for value in values])
@@ -254,11 +285,32 @@ def _array(values: Any) -> np.ndarray:
     return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
 
 
-def _tiles(images: Tensor, columns: int) -> np.ndarray:
-    """One picture, (rows, columns) or (rows, columns, 3), of rows of `columns` images with a thin gap of NaN."""
-    images = torch.as_tensor(images).detach()
-    whole = not images.is_floating_point()
-    images = images.float().cpu()
+def _numbers(images: Any) -> np.ndarray:
+    """A tensor, an array or a list of them as one array of booleans, integers or floats."""
+    kind = type(images).__name__
+    if not (isinstance(images, list | tuple) or hasattr(images, "__array__")):
+        expected = "a tensor or an array; take the mean of a distribution, the images of a Split"
+        raise ValueError(f"images is {kind}: expected {expected}")
+    try:
+        found = _array(images)
+    except ValueError as error:
+        raise ValueError(
+            f"images is {kind} of parts that make no array ({error}): expected numbers, of one size"
+        ) from error
+    if found.dtype.kind not in "biuf":
+        raise ValueError(f"images is {kind} of {found.dtype}: expected numbers in [0, 1]")
+    return found
+
+
+def _tiles(images: Any, columns: int | None) -> np.ndarray:
+    """One picture, (rows, columns) or (rows, columns, 3), of rows of `columns` images with a thin gap of NaN.
+
+    All are in one row where `columns` is None.
+    """
+    numbers = _numbers(images)
+    whole = numbers.dtype.kind != "f"
+    # A copy: torch takes neither a flipped array nor another machine's order of bytes.
+    images = torch.from_numpy(np.array(numbers, dtype=np.float64, order="C")).float()
     if images.ndim == 3:
         images = images[:, None]  # (N, 1, H, W)
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
@@ -266,6 +318,7 @@ def _tiles(images: Tensor, columns: int) -> np.ndarray:
         raise ValueError(f"images have shape {tuple(images.shape)}: expected {kinds}")
     if whole and images.max() > 1:
         raise ValueError(f"images are integers up to {images.max():.0f}: expected values in [0, 1]; divide by 255")
+    columns = columns or len(images)
     rows = math.ceil(len(images) / columns)
     blank = rows * columns - len(images)
     images = torch.nn.functional.pad(images, (1, 1, 1, 1, 0, 0, 0, blank), value=math.nan)
@@ -280,37 +333,58 @@ def _picture(tiles: np.ndarray, height: float, title: str | None, ax: "Axes | No
     if tiles.ndim == 3:  # colour: what is NaN becomes transparent, as it does in grey
         opaque = ~np.isnan(tiles).any(-1, keepdims=True)
         tiles = np.concatenate([np.nan_to_num(tiles).clip(0, 1), opaque], -1)
-    ax.imshow(tiles, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    # Named, though matplotlib has the same defaults: a user's matplotlibrc may have others.
+    ax.imshow(tiles, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", origin="upper", aspect="equal")
     if title:
         ax.set_title(title)
     return ax
 
 
 def _by_epoch(
-    lines: Iterable[tuple[str, str, Sequence[float]]], size: int, what: str, title: str, ax: "Axes | None"
+    lines: "Iterable[tuple[str, str, list[Epoch], Sequence[float]]]",
+    size: int,
+    what: str,
+    title: str,
+    ax: "Axes | None",
 ) -> "Axes":
-    """Lines given as (name, style, a value for each epoch), with markers of one size."""
+    """Lines given as (name, style, epochs, a value for each), with markers of one size."""
     ax = _axes(ax, (6.4, 3.6))
-    for place, (name, style, values) in enumerate(lines):
+    for place, (name, style, epochs, values) in enumerate(lines):
         colour = COLOURS[place % len(COLOURS)]
-        ax.plot(range(1, len(values) + 1), values, style, ms=size, color=colour, label=name)
+        ax.plot([epoch.number for epoch in epochs], values, style, ms=size, color=colour, label=name)
     ax.set(xlabel="epoch", ylabel=f"{what} (nats per example)", title=title)
     ax.legend(frameon=False)
     ax.grid(alpha=0.3)
     return ax
 
 
-def _legend(labels: np.ndarray, names: Sequence[str] | None) -> list[tuple[int, str]]:
-    """A number, which decides on colour and marker, and a name for each of the distinct labels."""
-    whole = labels.dtype.kind in "biu"
-    legend = []
-    for place, label in enumerate(labels.tolist()):
-        if names is None:
-            name = f"{label:g}" if isinstance(label, float) else str(label)
-        elif whole and 0 <= label < len(names):
-            name = names[int(label)]
-        else:
-            expected = f"integers from 0 to {len(names) - 1}, one for each name"
-            raise ValueError(f"names has {len(names)} entries, and a label is {label!r}: expected {expected}")
-        legend.append((int(label) if whole else place, name))
-    return legend
+def _legend(labels: np.ndarray, names: Sequence[str] | None) -> list[tuple[tuple[str, str], str]]:
+    """A look, which is its own, and a name for each of the distinct labels."""
+    values, whole = labels.tolist(), labels.dtype.kind in "biu"
+    if names is None:
+        called = _called(labels)
+    else:
+        for label in values:
+            if not whole or not 0 <= label < len(names):
+                expected = f"integers from 0 to {len(names) - 1}, one for each name"
+                raise ValueError(f"names has {len(names)} entries, and a label is {label!r}: expected {expected}")
+        called = [str(names[int(label)]) for label in values]
+    if len(values) > len(_LOOKS):
+        most = f"at most {len(_LOOKS)}, as many as can be told apart"
+        raise ValueError(f"labels have {len(values)} different values: expected {most}; draw some of them at a time")
+    # An integer has the same look whichever others are there, unless two of these would share one.
+    numbers = [label % len(_LOOKS) for label in values] if whole else []
+    if len(set(numbers)) < len(values):
+        numbers = range(len(values))
+    # In quotes, as matplotlib's legend leaves out what is empty or begins with "_".
+    shown = [repr(name) if name.startswith("_") or not name else name for name in called]
+    return [(_LOOKS[number], name) for number, name in zip(numbers, shown, strict=True)]
+
+
+def _called(labels: np.ndarray) -> list[str]:
+    """A name of its own for each of the distinct labels: floats in six digits, or in full where those are the same."""
+    if labels.dtype.kind == "f":
+        short = [f"{label:g}" for label in labels]
+        if len(set(short)) == len(short):
+            return short
+    return [str(label) for label in labels]

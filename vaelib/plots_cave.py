@@ -47,7 +47,17 @@ def draw_cave(ax: "Axes3D", solids: Tensor, opacity: Sequence[float] = ()) -> No
     Args:
         ax: axes in space, made with `computed_zorder=False`.
         opacity: one for each solid, 0 to 1; all are opaque unless given.
+    Raises:
+        ValueError: Where there is no solid, or not one opacity for each, and as `cave.render`.
     """
+    if not isinstance(solids, Tensor) or solids.shape[1:] != (len(cave.LATENTS),) or not len(solids):
+        got = f"of shape {tuple(solids.shape)}" if isinstance(solids, Tensor) else type(solids).__name__
+        raise ValueError(
+            f"solids is {got}: expected a tensor (n, {len(cave.LATENTS)}) with n >= 1; torch.stack makes one of rows"
+        )
+    shares = [float(one) for one in opacity] or [1.0] * len(solids)
+    if len(shares) != len(solids):
+        raise ValueError(f"opacity has {len(shares)} entries: expected {len(solids)}, one for each solid")
     _add(ax, _rectangle((-2.6, 2.6), (_FLOOR, _FLOOR), (3.0, cave.WALL)), np.full((1, 1, 4), (*ROCK, 1.0)), -2)
     _add(ax, _rectangle((-2.6, 2.6), (_FLOOR, 2.6), (cave.WALL, cave.WALL)), np.full((1, 1, 4), (*ROCK, 0.7)), -1)
     edge = torch.linspace(-cave.HALF, cave.HALF, cave.PIXELS + 1)
@@ -55,7 +65,7 @@ def draw_cave(ax: "Axes3D", solids: Tensor, opacity: Sequence[float] = ()) -> No
     _add(ax, wall, firelight()(cave.render(solids[:1])[0, 0].numpy()), 0)
     _draw_rays(ax, cave.scene(solids[0]))
     depth = cave.LATENTS.index("depth")
-    far_first = sorted(zip(solids, opacity or [1.0] * len(solids), strict=True), key=lambda pair: -pair[0][depth])
+    far_first = sorted(zip(solids, shares, strict=True), key=lambda pair: -pair[0][depth])
     for order, (row, alpha) in enumerate(far_first, start=2):
         draw_solid(ax, row, order, alpha)
     for order, x in enumerate((-1.1, -0.3, 0.5)):
@@ -64,7 +74,7 @@ def draw_cave(ax: "Axes3D", solids: Tensor, opacity: Sequence[float] = ()) -> No
         draw_solid(ax, cave.place("sphere", size=0.15, x=x, y=-1.63, depth=6.2), 60 + order)
     fire = (solids[0, cave.LATENTS.index("fire_x")], 0, solids[0, cave.LATENTS.index("fire_y")])
     for r in range(4, 40, 3):
-        ax.scatter(*fire, s=r**2, color=FLAME, alpha=0.5 / r**0.6, lw=0, zorder=99, depthshade=False)
+        ax.scatter(*fire, s=r**2, marker="o", color=FLAME, alpha=0.5 / r**0.6, lw=0, zorder=99, depthshade=False)
     for place, name, colour in (
         ((0.0, 0.0, -1.0), "the fire", STONE),
         ((-0.9, cave.WALL, 1.55), "the wall", NIGHT),

@@ -34,7 +34,7 @@ cone the same disc, and a sphere of size depth r / sqrt(8^2 + r^2) straight ahea
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -111,8 +111,8 @@ def render(latents: Tensor) -> Tensor:
     Args:
         latents: (N, 10), columns `LATENTS`. Values outside `RANGES` are fine.
     Raises:
-        ValueError: another shape, a value that is not finite, a kind that is no index into `KINDS`, a size that is not
-            positive, or a solid whose bounding ball reaches the fire's plane or the wall.
+        ValueError: no tensor, another shape, a value that is not finite, a kind that is no index into `KINDS`, a size
+            that is not positive, or a solid whose bounding ball reaches the fire's plane or the wall.
     """
     kind, fire, centre, size, rotation = _unpack(latents)
     images = torch.empty(len(latents), 1, PIXELS, PIXELS, dtype=torch.float32, device="cpu")
@@ -149,6 +149,7 @@ def _cast(kind: str, fire: Tensor, centre: Tensor, size: Tensor, rotation: Tenso
 
 def _unpack(latents: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Checked latents (N, 10) as kind (N,), fire (N, 3), centre (N, 3), size (N,), rotation (N, 3, 3), in float64."""
+    _check_tensor(latents)
     if latents.ndim != 2 or latents.shape[1] != len(LATENTS):
         expected = f"(N, {len(LATENTS)}), columns {', '.join(LATENTS)}"
         raise ValueError(f"latents have shape {tuple(latents.shape)}: expected {expected}")
@@ -170,6 +171,12 @@ def _unpack(latents: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         raise ValueError(f"{solid} may reach the fire or the wall: expected a depth {depths}, or a smaller size")
     fire = torch.stack([fire_x, fire_y, torch.zeros_like(depth)], 1)
     return kind, fire, torch.stack([x, y, depth], 1), size, _rotation(yaw, pitch, roll)
+
+
+def _check_tensor(latents: Any) -> None:
+    if not isinstance(latents, Tensor):
+        makes = "torch.as_tensor makes one of an array, torch.stack of rows"
+        raise ValueError(f"latents is {type(latents).__name__}: expected a tensor; {makes}")
 
 
 def _rotation(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
@@ -237,6 +244,7 @@ def scene(latents: Tensor) -> Scene:
     Raises:
         ValueError: as `render` does, and for more than one row.
     """
+    _check_tensor(latents)
     if latents.ndim != 1:
         raise ValueError(f"latents have shape {tuple(latents.shape)}: expected one row, ({len(LATENTS)},)")
     kind, fire, centre, size, rotation = (part[0] for part in _unpack(latents[None]))
