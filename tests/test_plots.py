@@ -42,6 +42,7 @@ def test_image_grid_puts_each_image_in_its_tile():
     values = [tiles[6 * (i // 2) + 3, 6 * (i % 2) + 3] for i in range(5)]
     assert values == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
     assert tiles.mask[15, 9]  # the sixth tile is empty
+    assert not plots.image_grid(images).axison
 
 
 def test_ink_is_dark_on_light():
@@ -325,7 +326,7 @@ assert not any(name.startswith("vaelib.") for name in set(sys.modules) - before 
 
 def test_curves_carry_units_and_the_data():
     ax = plots.training_curves(history())
-    assert "nats" in ax.get_ylabel()
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "-ELBO (nats per example)")
     assert [line.get_label() for line in ax.lines] == ["training", "validation"]
     assert list(ax.lines[0].get_ydata()) == [100, 99, 98]
     assert len(plots.training_curves(history(valid=False)).lines) == 1
@@ -333,6 +334,7 @@ def test_curves_carry_units_and_the_data():
 
 def test_rate_per_level_has_a_line_per_level():
     ax = plots.rate_per_level(history())
+    assert ax.get_ylabel() == "rate (nats per example)"
     assert [line.get_label() for line in ax.lines[:2]] == ["z1", "z2"]
     assert list(ax.lines[1].get_ydata()) == [8, 8, 8]
 
@@ -394,7 +396,10 @@ def test_gap_bars_stack_the_elbo_and_the_gap_up_to_the_evidence():
     assert lower == [(-4.0, 1.0), (-4.0, 2.0), (-4.0, 2.5)]
     assert gap == [(-3.0, 1.5), (-2.0, 0.5), (-1.5, 0.0)]
     (lines,) = ax.collections
-    assert {y for segment in lines.get_segments() for _, y in segment} == {-1.5}
+    ends = [point for segment in lines.get_segments() for point in segment]
+    assert np.allclose(
+        ends, [(at + side, -1.5) for at in range(3) for side in (-0.372, 0.372)]
+    )  # a bit beyond the bars
     own = plots.gap_bars([-3.0, -2.0], [-1.0, -1.5], at=[1, 5])  # a line for each bar, from a floor below them
     assert [bar.get_x() + bar.get_width() / 2 for bar in own.containers[0]] == [1, 5]
     assert own.get_ylim()[0] == -3.5
@@ -470,6 +475,8 @@ def test_a_graph_has_a_circle_for_each_variable_and_an_arrow_for_each_dependence
     arrows = [(a.xyann[1], a.xy[1], a.arrow_patch.get_edgecolor()) for a in ax.texts if not a.get_text()]
     solid, dashed = (to_rgba(colour) for colour in plots.COLOURS[:2])
     assert arrows == [(2, 1, solid), (1, 0, solid), (2, 0, solid), (0, 1, dashed), (1, 2, dashed)]
+    bends = [a.arrow_patch.get_connectionstyle().rad for a in ax.texts if not a.get_text()]
+    assert bends == [-0.25, -0.25, -0.55, -0.25, -0.25]  # what generates on one side, what infers on the other
     assert ax.get_title() == "HVAE"
 
 
