@@ -1,4 +1,4 @@
-"""Several processes, one training: started by torchrun, a training and `nll` share the work and give the same answer.
+"""Several processes, one training: started by torchrun, a training and any `nll` after it share the work, with one answer.
 
     torchrun --nproc-per-node 2 -m vaelib train --out runs/a
 
