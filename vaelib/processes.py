@@ -1,4 +1,6 @@
-"""Several processes, one training: started by torchrun, a training and any `nll` after it share the work, with one answer.
+"""Several processes, one training: started by torchrun, a training and any `nll` after it share the work.
+
+What they find is what one process finds, but for the order of sums.
 
     torchrun --nproc-per-node 2 -m vaelib train --out runs/a
 
