@@ -44,6 +44,7 @@ html_theme = "sphinx_book_theme"
 html_title = "vaelib"
 html_context = {"default_mode": "auto"}  # light or dark, as the reader has it
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_css_files = ["site.css"]
 html_js_files = ["site.js"]
 html_theme_options = {
