@@ -221,6 +221,16 @@ RIGHT = {
         {"kld": 0.5},
         "a beta-VAE with beta = 0.5",
     ),
+    "a weight that is not said, for each pixel": (
+        lambda logits, x, mu, logvar: (bce(logits, x) + 4 * rate(mu, logvar)).mean() / x.shape[1],
+        {},
+        "times 1/D: right up to this factor; minus the ELBO only at beta = 1",
+    ),
+    "the same, to be maximised": (
+        lambda logits, x, mu, logvar: -(bce(logits, x) + 4 * rate(mu, logvar)).mean() / x.shape[1],
+        {"called": "elbo"},
+        "times 1/D: right up to this factor; to be maximised, and the ELBO only at beta = 1",
+    ),
     "a weight that is looked up, as in PyTorch-VAE": (
         lambda logits, x, mu, log_var, **kwargs: (bce(logits, x) + kwargs["M_N"] * rate(mu, log_var)).mean(),
         {"M_N": 1.0},

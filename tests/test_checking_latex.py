@@ -116,6 +116,12 @@ X, A = np.array([3.0, -4.0, 1.0]), np.arange(1.0, 10.0).reshape(3, 3)
         (r"\sum_{i=1}^{3} \|x_i\|_\infty", {"x": X}, 8),
         (r"\|A\|_F^2", {"A": A}, 285),
         (r"\sqrt[3]{a} b", {"a": 8.0, "b": 2}, 4),
+        # A logarithm of what is too large for a float, in parts: each of them alone makes it so.
+        (r"\log \frac{n!}{2^n}", {"n": 400.0}, math.lgamma(401) - 400 * math.log(2)),
+        (r"\log \big(3\, \Gamma(n)\big)", {"n": 400.0}, math.lgamma(400) + math.log(3)),
+        (r"\log \frac{\Gamma(n)}{B(n, n)}", {"n": 400.0}, math.lgamma(800) - math.lgamma(400)),
+        # An entry of another array beside an index that counts from zero.
+        (r"\sum_{i=0}^{1} x_i y_1", {"x": X, "y": X}, X[0] * (X[0] + X[1])),
         # Cases with words, a roman d, a set, a comment.
         (r"\begin{cases} a & k = 0 \\ b & \text{otherwise} \end{cases}", {"a": 1, "b": 2, "k": 1}, 2),
         (r"\begin{cases} a & \text{if } k = 0 \\ b & \text{if } k > 0 \end{cases}", {"a": 1, "b": 2, "k": 1}, 2),
