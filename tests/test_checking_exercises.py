@@ -1,8 +1,10 @@
 """Every exercise of the course, both ways: what is right passes in every form, and each mistake is told apart."""
 
 import re
+import runpy
 from collections import Counter
 from fractions import Fraction
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -17,6 +19,12 @@ from vaelib.checking.mistakes import MISTAKES
 
 ALL = exercises().values()
 each_exercise = pytest.mark.parametrize("exercise", ALL, ids=lambda e: e.number)
+# What students hand in, {number: {slip: answer}}, written from the messages alone: a second witness of each slip.
+STUDENTS = {
+    exercise: answers
+    for path in sorted(Path(__file__).parent.glob("students/chapter_*.py"))
+    for exercise, answers in runpy.run_path(str(path))["WRONG"].items()
+}
 SHEETS = {path.stem.partition("x_")[0]: path for path in run.NOTEBOOKS.glob("*x_exercises.ipynb")}
 
 
@@ -76,6 +84,19 @@ def test_each_slip_gets_its_own_message_and_no_other(exercise):
         assert slip.says in feedback.text
         said[name] = feedback.text
     assert len({*said.values()}) == len(said)
+
+
+def test_every_mistake_but_a_letter_has_its_student():
+    assert {e.number: {*e.slips} for e in ALL if not e.choices} == {n: {*made} for n, made in STUDENTS.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "slip"), [(number, slip) for number, answers in STUDENTS.items() for slip in answers]
+)
+def test_a_student_who_makes_the_mistake_hears_of_it(number, slip):
+    answer = STUDENTS[number][slip]
+    assert judge(find(number), answer if callable(answer) else lambda: answer).slip == slip
 
 
 @each_exercise

@@ -264,7 +264,14 @@ EXERCISES = (
             ),
             "not weighted": Slip(
                 lambda q: np.log(q / _apart(q)).mean(),
-                "Each cell counts the same here. In a divergence a cell counts as often as its first density draws it.",
+                "The cells are averaged here, and each counts the same. In a divergence a cell counts as often as its "
+                "first density draws it.",
+                "(3.12), the sum over a joint table",
+            ),
+            "weights lost": Slip(
+                lambda q: np.log(q / _apart(q)).sum(),
+                "Each cell counts once here, with no weight. In a divergence a cell counts as often as its first "
+                "density draws it.",
                 "(3.12), the sum over a joint table",
             ),
         },

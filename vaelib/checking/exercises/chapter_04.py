@@ -259,7 +259,8 @@ EXERCISES = (
             ),
             "E11b": Slip(
                 lambda theta, V: -(math.log(2 * math.pi) + V / (1 + theta**2)) / 2,
-                "This is E11, or a term was lost: the width has left the reconstruction.",
+                "This is E11, or a term was lost: the width has left the reconstruction, and so the best one is the "
+                "prior's.",
                 "(4.5) and its first twin",
             ),
             "constants": Slip(
@@ -369,7 +370,12 @@ EXERCISES = (
             ),
             "each weight the same": Slip(
                 lambda: np.array([*(found.gap_of(np.full(n, math.sqrt(found.SQUARED) / n)) for n in found.NUMBERS), 0]),
-                "The weights are too small: their squares, not the weights themselves, add up to r squared.",
+                "The weights are too small: their squares add up to r squared, not the weights themselves to r.",
+                "the statement",
+            ),
+            "r squared shared out": Slip(
+                lambda: np.array([*(found.gap_of(np.full(n, found.SQUARED / n)) for n in found.NUMBERS), 0]),
+                "Here the weights add up to r squared. Their squares should.",
                 "the statement",
             ),
         },

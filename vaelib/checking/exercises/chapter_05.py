@@ -352,7 +352,14 @@ EXERCISES = (
             ),
             "noise not squared": Slip(
                 lambda: _best_k(lambda bias, variance: bias**2 + math.sqrt(variance) / 100),
-                "A squared bias was added to a standard deviation. What is added has to have the same unit.",
+                "A squared bias was added to a standard deviation, and that was divided by the number of draws. What "
+                "is added has to have the same unit.",
+                "(5.9) in the side room",
+            ),
+            "noise of the mean not squared": Slip(
+                lambda: _best_k(lambda bias, variance: bias**2 + math.sqrt(variance / 100)),
+                "A squared bias was added to the standard deviation of the mean. What is added has to have the same "
+                "unit.",
                 "(5.9) in the side room",
             ),
             "bias not squared": Slip(

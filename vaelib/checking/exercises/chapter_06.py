@@ -248,7 +248,14 @@ EXERCISES = (
             ),
             "deviation for scale": Slip(
                 found.laplace_at(lambda mean, D: math.sqrt(2) * mean),
-                "The standard deviation was put where the scale stands. For this density the two differ.",
+                "This is the value of the density at a scale equal to its standard deviation. For this density the two "
+                "differ, and its best scale is the smaller one.",
+                "(D6.1)",
+            ),
+            "deviation in the best value": Slip(
+                lambda x, x_hat: len(x) * math.log(2 * math.e * math.sqrt(2) * np.abs(x - x_hat).mean()),
+                "The standard deviation was put into the best value, where the scale stands. For this density the two "
+                "differ.",
                 "(D6.1)",
             ),
             "per pixel": Slip(
@@ -284,8 +291,13 @@ EXERCISES = (
             ),
             "the middle counts": Slip(
                 found.edges_only(lambda below, above: (above + below > 0.1) & (above + below < 1.9)),
-                "Each pixel counts here as inside or outside, by the middle of its cell. A cell may lie across the "
-                "border.",
+                "Each pixel counts here as inside or outside, by the middle between the probabilities at its two "
+                "edges. A cell may lie across the border.",
+                "the statement",
+            ),
+            "the level counts": Slip(
+                lambda mu, tau, level: (np.abs(1 / (1 + np.exp(-(level / 255 - mu) / tau)) - 0.5) < 0.45).mean(),
+                "Each pixel counts here as inside or outside, by its level alone. Its cell may lie across the border.",
                 "the statement",
             ),
             "the whole cell counts": Slip(

@@ -31,8 +31,13 @@ EXERCISES = (
             "no half": Slip(lambda: 2 * found.prices(), "Twice too large: a half is missing.", "(8.2)"),
             "changed over": Slip(
                 lambda: found.prices()[::-1],
-                "The two are changed over, or the sign of the logarithm is wrong.",
+                "The two are changed over: the quarter comes first.",
                 "the statement",
+            ),
+            "sign of the logarithm": Slip(
+                lambda: np.array([1.5 * (c - 1 + math.log(c)) for c in (1 / 4, 3)]),
+                "The sign of the logarithm is wrong.",
+                "the divergence of two Gaussians in 02",
             ),
         },
         hints=(
@@ -258,7 +263,8 @@ EXERCISES = (
             ),
             "c for a width": Slip(
                 lambda: found.race()[:3].tolist() + [(c**4 / (2 * c**2 - 1) - 1) / 2 for c in (0.6, 1.6)],
-                "The first three are right. In the limits c was taken for the factor of the standard deviation.",
+                "The first three are right. In the limits c was taken for the factor of the standard deviation, and "
+                "one of them came out below zero, which no variance can be.",
                 "(8.5) and its first twin",
             ),
         },

@@ -254,8 +254,9 @@ EXERCISES = (
                 lambda: found.collapse() * [1, 2, 2, 2], "The rates are twice too large: (11.3) has a half.", "(11.3)"
             ),
             "no floor": Slip(
-                lambda: found.collapse() - [0, 0, math.log(1.1), 0],
-                "A rate is never below zero: above the last eigenvalue (11.3) has another branch.",
+                lambda: [found.collapse()[0], *found.unfloored(), found.collapse()[3]],
+                "The first and the last are right. A rate is never below zero: a unit whose eigenvalue lies below the "
+                "noise has another branch of (11.3).",
                 "(11.3)",
             ),
             "next variance": Slip(
@@ -265,8 +266,8 @@ EXERCISES = (
             ),
             "mean over all": Slip(
                 lambda: [*found.collapse()[:3], found.other_noise()[1]],
-                "The first three are right. For the last the mean ran over all pixels; only so many variances are "
-                "left out.",
+                "The first three are right. For the last the variances that are left out were added up, but divided by "
+                "the number of all pixels; only so many of them are left out.",
                 "(8.1)",
             ),
         },
@@ -297,8 +298,8 @@ EXERCISES = (
                 "Section 5 of 11 ('near compared with what?')",
             ),
             "plain throughout": Slip(
-                lambda: found.shares()[[0, 0, 2]],
-                "The second is the first again: the distance has not moved anything.",
+                lambda: found.shares(reach=0, judges=0),
+                "The second is the first again, and the third was measured likewise: the distance moved nothing.",
                 "the statement",
             ),
             "two pixels": Slip(

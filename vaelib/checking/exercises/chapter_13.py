@@ -193,9 +193,7 @@ EXERCISES = (
                 "(D13.2)",
             ),
             "ratios for shares": Slip(
-                lambda below, above: np.array(
-                    [below**0.5 * (1 - above / below), (above / below) ** 0.5, 1 - above / below]
-                ),
+                found.reverse,
                 "Ratios were put where shares belong. A share lies between 0 and 1.",
                 "Section 2 of 13",
             ),

@@ -75,6 +75,13 @@ def other_noise():
     return [float(np.log(values[:20] / s2).sum() / 2) for s2 in (values[20], values[20:].sum() / 196)]
 
 
+@functools.cache
+def unfloored():
+    """The second and third of `collapse` where the sums run over the units that have died as well."""
+    values = thumbnails()[1][:20]
+    return [float(np.log(values / (part**2 * values[0])).sum() / 2) for part in (0.9, 1.1)]
+
+
 # --- 11.3 -------------------------------------------------------------------------------------------------------------
 
 
