@@ -49,8 +49,8 @@ def posterior_means(model: Hierarchy, x: Any, samples: int = 10, seed: int = 0) 
 def active_units(model: Hierarchy, x: Any, threshold: float = 0.01, samples: int = 10, seed: int = 0) -> list[Tensor]:
     """Which latent dimensions move with x: [(L_1,), ..., (L_T,)] of True where Var_x(E_q[z | x]) > threshold.
 
-    Where E_q[z | x] is a mean over `samples` draws, as above z_1, what varies by that alone is taken off. Below the top
-    of a hierarchy the prior may move along, and a unit can be active without any rate: look at both.
+    Where E_q[z | x] is a mean over `samples` draws of another level, what varies by these alone is taken off. Below the
+    top of a hierarchy the prior may move along, and a unit can be active without any rate: look at both.
 
     Raises:
         ValueError: Also where `threshold` is no number from 0 on, or there is one example or one sample only.
