@@ -39,6 +39,25 @@ def idle_weights() -> vl.MHVAE:
     return model
 
 
+class TwoShifts(nn.Module):
+    """The gradients of a and b are one tensor."""
+
+    __module__ = "torch.nn"  # else it would be of another origin, and not be recorded
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.zeros(8)), nn.Parameter(torch.zeros(8))
+
+    def forward(self, features):
+        return features + (self.a + self.b)
+
+
+def two_shifts() -> vl.MHVAE:
+    model = chain()
+    model.encoders[0].body.append(TwoShifts())
+    return model
+
+
 def mixture() -> vl.VAE:
     return vl.VAE(vl.Gaussian(16, 2, (8,)), vl.Bernoulli(2, (1, 4, 4), (8,)), vl.MixturePrior(2, 3))
 
@@ -72,6 +91,7 @@ CASES = {
     "an idle weight": (idle_weights, {}),
     "mixture prior": (mixture, {}),
     "clipped": (chain, {"clip": 0.5}),
+    "clipped, two gradients that are one": (two_shifts, {"clip": 0.05}),
     "another optimiser": (chain, {"optimizer": partial(torch.optim.AdamW, weight_decay=0.1)}),
     "momentum": (chain, {"optimizer": partial(torch.optim.SGD, momentum=0.9), "lr": 1e-3}),
 }
@@ -91,6 +111,58 @@ def test_a_recorded_step_is_the_plain_step_bit_for_bit(make, options, monkeypatc
     assert same(plain, recorded)
     assert want.train == got.train
     assert capsys.readouterr().err == ""
+
+
+def recorded_operations(quick: fast.Fast) -> list:
+    return [node for node in quick._made(binary()).graph.nodes if node.op.startswith("call")]
+
+
+@pytest.mark.slow
+def test_a_record_holds_only_what_computes_something(monkeypatch):
+    lean = recorded_operations(stepper())
+    monkeypatch.setattr(fast, "_tidy", lambda program: None)
+    full = recorded_operations(stepper())
+    names = [str(node.target) for node in full]
+    assert [name for name in names if "profiler" in name or "detach" in name]
+    assert not [node for node in lean if "profiler" in str(node.target) or "detach" in str(node.target)]
+    views = [(node.target, str(node.args)) for node in lean if str(node.target) in ("view", "expand")]
+    assert len(views) == len(set(views)) < names.count("aten.view.default") + names.count("aten.expand.default")
+    slow = [node for node in lean if isinstance(node.target, torch._ops.OpOverload)]
+    assert len(slow) < len(full) / 10  # what torch gives no shorter name
+
+
+@pytest.mark.slow
+def test_code_that_turns_a_tensor_in_place_keeps_all_its_views(capsys):
+    class Turned(nn.Module):
+        __module__ = "torch.nn"
+
+        def forward(self, features):
+            shifted = features + 1
+            first, second = shifted.view(-1, 2, 4), shifted.view(-1, 2, 4)
+            first.transpose_(0, 1)  # of second, too, if the record had one view for both
+            return second.flatten(1) + first.sum()
+
+    def turned():
+        model = chain()
+        model.encoders[0].body.append(Turned())
+        return model
+
+    recorded, _ = trained(turned, "auto")
+    assert capsys.readouterr().err == ""
+    assert same(recorded, trained(turned, False)[0])
+
+
+@pytest.mark.slow
+def test_a_record_that_does_not_run_is_one_line_and_the_plain_step(monkeypatch, capsys):
+    def spoilt(program):
+        for node in program.graph.nodes:
+            if node.target is torch.ops.aten.tanh.default:
+                node.target = torch.mul  # which takes two
+
+    monkeypatch.setattr(fast, "_tidy", spoilt)
+    model, _ = trained(chain, "auto")
+    assert capsys.readouterr().err.count("compile: this step cannot be recorded") == 1
+    assert same(model, trained(chain, False)[0])
 
 
 @pytest.mark.slow
