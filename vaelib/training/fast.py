@@ -30,8 +30,8 @@ from .step import PlainAdam, Step, laid_out, set_lr
 # compile what is not cached, against 1.5 (W1) to 3 ms (W2 of `benchmarks/speed.py`) that a compiled step saves.
 RECORD_FROM, COMPILE_FROM = 500, 10_000
 
-# Operations that compute nothing: another look at the same numbers.
-_VIEWS = ("detach", "expand", "select", "slice", "t", "transpose", "unsqueeze", "view")
+# Operations that compute nothing: another look at the same numbers, from the first one on.
+_VIEWS = ("detach", "expand", "permute", "squeeze", "t", "transpose", "unsqueeze", "view")
 
 
 def faster(step: Step, steps: int, compile: bool | str) -> "Step | Fast":
@@ -69,6 +69,7 @@ class Fast:
         self.layout: tuple[Any, ...] | None = None  # what a record takes for granted
         self.program: Callable[..., tuple[Tensor, ...]] | None = None
         self.inputs = 0  # of the program
+        self.whole = False  # whether the program takes the whole step, Adam's too
         self.fixed: list[Tensor] = []  # weights and buffers, which are changed in place
         self.used: list[Tensor] = []  # the weights that get a gradient
         like = step.weights[0]
@@ -89,9 +90,13 @@ class Fast:
             return self.step(x, lr, beta)
         self.beta.fill_(beta)
         set_lr(self.step.optimizer, lr)
-        with torch.no_grad():
+        # Inference mode spares a record the bookkeeping of versions, but would not let go of gradients.
+        spared = self.whole and isinstance(self.program, GraphModule)
+        with torch.inference_mode() if spared else torch.no_grad():
             loss, totals, *gradients = self.program(*inputs)
-        if gradients:  # else the program has taken the whole step
+        if spared:
+            return loss.clone(), totals.clone()
+        if not self.whole:
             for weight, gradient in zip(self.used, gradients, strict=True):
                 weight.grad = gradient
             self.step.update(lr)
@@ -133,7 +138,7 @@ class Fast:
         from torch.fx.experimental.proxy_tensor import make_fx  # takes a while, and not every training records
 
         step = self.step
-        takes_in = isinstance(step.optimizer, PlainAdam) and step.clip is None and processes.world() == 1
+        self.whole = isinstance(step.optimizer, PlainAdam) and step.clip is None and processes.world() == 1
 
         def recorded(x: Tensor, beta: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
             with torch.enable_grad():
@@ -142,7 +147,7 @@ class Fast:
             pairs = [(w, gradient) for w, gradient in zip(step.weights, found, strict=True) if gradient is not None]
             self.used = [weight for weight, _ in pairs]
             gradients = tuple(laid_out(gradient, weight) for weight, gradient in pairs)
-            if not takes_in:
+            if not self.whole:
                 return loss.detach(), totals, *_apart(gradients)
             update(step.optimizer, self.used, gradients)
             return loss.detach(), totals
@@ -179,43 +184,53 @@ def _adam_written_out(optimizer: torch.optim.Optimizer, weights: list[Tensor], g
     width = (1 - torch.exp(t * math.log(beta_2))).rsqrt()
     for weight, gradient in zip(weights, gradients, strict=True):
         state = optimizer.state[weight]
-        state["step"] += 1
         m, v = state["exp_avg"], state["exp_avg_sq"]
         m.mul_(beta_1).add_(gradient, alpha=1 - beta_1)
         v.mul_(beta_2).addcmul_(gradient, gradient, value=1 - beta_2)
         weight -= size.to(weight.dtype) * m / (v.sqrt() * width.to(weight.dtype) + epsilon)
+    torch._foreach_add_([optimizer.state[weight]["step"] for weight in weights], 1)
 
 
 def _tidy(program: GraphModule) -> None:
     """Leaves out of a record what computes nothing, and has the rest called by the shortest way; no number changes.
 
-    What computes nothing: marks for a profiler, `detach`, and a view that is there already. `torch.mul` is the same
-    operation as `torch.ops.aten.mul`, but called in about half the time, which is long beside small tensors.
+    What computes nothing: marks for a profiler, and views of numbers that lie there already, looked at in the same way.
+    `torch.mul` is the same operation as `torch.ops.aten.mul`, but called in about half the time, which is long beside
+    small tensors.
     """
-
-    def place(node: Node) -> tuple[Any, ...]:
-        tensor = node.meta.get("val")  # a constant has none
-        return (tensor.shape, tensor.stride(), tensor.storage_offset()) if torch.is_tensor(tensor) else (node,)
-
     nodes = [node for node in program.graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
     if any(torch.Tag.inplace_view in node.target.tags for node in nodes):
         return  # somebody's own code turns a tensor in place: one view of it does not do for two
-    views: dict[str, Node] = {}
+
+    def place(node: Node) -> tuple[Any, ...]:
+        tensor = node.meta.get("val")  # a constant has none
+        if not torch.is_tensor(tensor):
+            return (node,)
+        return tensor.dtype, tensor.shape, tensor.stride()
+
     for node in reversed([node for node in nodes if node.target.namespace == "profiler"]):
         program.graph.erase_node(node)
-    for node in [node for node in nodes if node.target.namespace == "aten"]:
-        name = node.target._schema.name.removeprefix("aten::")
-        if name in _VIEWS:
-            base, call = node.args[0], f"{node.target} {node.args} {node.kwargs}"
-            view = base if place(base) == place(node) else views.setdefault(call, node)
-            if view is not node:
-                node.replace_all_uses_with(view)
-                program.graph.erase_node(node)
-                continue
+    roots: dict[Any, Any] = {}  # of a view, the tensor that it looks at
+    views: dict[tuple[Any, ...], Node] = {}
+    for node in [node for node in nodes if _name(node) in _VIEWS]:
+        root = roots.get(node.args[0], node.args[0])
+        views.setdefault((root, place(root)), root)
+        view = views.setdefault((root, place(node)), node)
+        roots[node] = root
+        node.replace_all_uses_with(view)
+    program.graph.eliminate_dead_code()  # which knows by their long names what works in place, and must stay
+    for node in program.graph.nodes:
+        name = _name(node)
         if isinstance(getattr(torch, name, None), BuiltinFunctionType):
             node.target = getattr(torch, name)
         elif isinstance(getattr(Tensor, name, None), MethodDescriptorType):
             node.op, node.target = "call_method", name
+
+
+def _name(node: Node) -> str:
+    """Of one of PyTorch's own operations, such as mul; of another, nothing."""
+    schema = node.target._schema.name if isinstance(node.target, torch._ops.OpOverload) else ""
+    return schema.removeprefix("aten::") if schema.startswith("aten::") else ""
 
 
 def _compiled(program: GraphModule, inputs: list[Tensor]) -> Callable[..., tuple[Tensor, ...]]:
