@@ -334,17 +334,35 @@ def test_a_step_that_cannot_be_compiled_is_replayed(message, monkeypatch, capsys
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("gone", ["torch.fx.experimental.proxy_tensor.make_fx", "torch.compile"])
+@pytest.mark.parametrize(
+    "gone", [["torch.fx.experimental.proxy_tensor.make_fx"], ["torch._inductor.standalone_compile", "torch.compile"]]
+)
 def test_a_torch_that_has_changed_is_one_line_and_the_plain_step(gone, monkeypatch, capsys):
     """What is not settled in torch may take other arguments one day, or go."""
-
-    def changed():
-        raise AssertionError("never called with this signature")
-
-    monkeypatch.setattr(gone, changed)
+    for name in gone:
+        monkeypatch.setattr(name, changed)
     model, _ = trained(chain, True)
     assert capsys.readouterr().err.startswith("compile: this step cannot be ")
     assert same(model, trained(chain, False)[0])
+
+
+def changed():
+    raise AssertionError("never called with this signature")
+
+
+@pytest.mark.slow
+def test_what_is_public_makes_the_same_program_where_the_quicker_way_has_changed(monkeypatch, capsys):
+    def flat():
+        return vl.VAE.mlp((1, 4, 4), 3, (8,))
+
+    quicker, _ = trained(flat, True, epochs=2)
+    calls, public = [], torch.compile
+    monkeypatch.setattr("torch._inductor.standalone_compile", changed)
+    monkeypatch.setattr("torch.compile", lambda *args, **options: calls.append(1) or public(*args, **options))
+    model, _ = trained(flat, True, epochs=2)
+    assert calls == [1]
+    assert same(model, quicker)
+    assert capsys.readouterr().err == ""
 
 
 def test_long_trainings_on_a_cpu_are_compiled():
